@@ -1,0 +1,226 @@
+"""How the process starts, stops and is told things, as an operator sees it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import MakeService
+from .service import BLUE, GREEN, Service, inventory_text
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_sigterm_lets_a_running_request_finish(make_service: MakeService) -> None:
+    service = make_service()
+    body = b'{"meta": {"slow": "1"}}'
+    with socket.create_connection(("127.0.0.1", service.port), source_address=("127.0.0.11", 0)) as guest:
+        head = f"POST /openstack/latest/metadata HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        guest.sendall(head.encode() + body[:5])
+        time.sleep(0.2)
+        service.signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with pytest.raises(OSError):
+            service.connect().connect()
+        guest.sendall(body[5:])
+        guest.settimeout(5)
+        answer = guest.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert service.wait() == 0
+
+
+def test_sigterm_ends_within_ten_seconds_whatever_guests_do(make_service: MakeService) -> None:
+    service = make_service({"instance_api": {"graceful_shutdown_timeout": 1}})
+    with socket.create_connection(("127.0.0.1", service.port), source_address=("127.0.0.11", 0)) as guest:
+        guest.sendall(b"POST /openstack/latest/metadata HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.2)
+        service.signal(signal.SIGTERM)
+        assert service.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"instance_api": {"lisen": "127.0.0.1:1"}}, r"\[instance_api\] has no option 'lisen'"),
+        ({"instanceapi": {"listen": "127.0.0.1:1"}}, r"no section \[instanceapi\]"),
+        ({"instance_api": {"listen": "8775"}}, r"'8775' is not host:port"),
+        ({"instance_api": {"listen": "192.0.2.1:8775"}}, r"cannot listen on 192\.0\.2\.1:8775"),
+        ({"instance_api": {"listen_tls": "127.0.0.1:0"}}, r"needs ssl_cert_file and ssl_key_file"),
+        ({"instance_api": {"max_connections": "many"}}, r"max_connections"),
+        ({"nova": {"metadata_url": "http://127.0.0.1:1"}}, r"metadata_proxy_shared_secret is empty"),
+        ({"nova": {"metadata_url": "127.0.0.1:1"}}, r"must be http://host:port"),
+        ({"identity": {"inventory_file": ""}}, r"nothing says who is asking"),
+        ({"identity": {"inventory_file": "/nowhere"}}, r"cannot read '/nowhere'"),
+        ({"identity": {"mode": "guess"}}, r"mode"),
+        ({"identity": {"trusted_proxies": "10.0.0.0/99"}}, r"'10\.0\.0\.0/99' is no address or network"),
+        ({"database": {"connection": "oracle://x"}}, r"\[database\] connection"),
+        ({"database": {"connection": "sqlite:////proc/nowhere/peerdata.sqlite"}}, r"cannot make the directory"),
+    ],
+)
+def test_a_setting_that_cannot_work_ends_the_start_with_a_sentence_and_code_2(
+    make_service: MakeService, sections: dict[str, dict[str, object]], says: str
+) -> None:
+    ended = make_service(sections, start=False).run("serve")
+    assert ended.returncode == 2
+    assert re.search(says, ended.stderr), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_in_use_ends_the_start_with_a_sentence_and_code_2(make_service: MakeService) -> None:
+    running = make_service()
+    ended = make_service({"instance_api": {"listen": f"127.0.0.1:{running.port}"}}, start=False).run("serve")
+    assert ended.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{running.port}" in ended.stderr
+
+
+def test_sighup_reads_the_inventory_again_and_keeps_the_old_one_where_the_new_is_wrong(
+    make_service: MakeService,
+) -> None:
+    service = make_service()
+    assert service.ask("127.0.0.31", "GET", "shared.json").status == 404
+    service.inventory.write_text(inventory_text({"blue": BLUE, "red": {"127.0.0.31": GREEN["127.0.0.21"]}}))
+    service.signal(signal.SIGHUP)
+    _until_logged(service, "read again")
+    assert service.ask("127.0.0.31", "GET", "shared.json").json == []
+    service.inventory.write_text("instances: [{uuid: no}]")
+    service.signal(signal.SIGHUP)
+    _until_logged(service, "the old stays in force")
+    assert service.ask("127.0.0.31", "GET", "shared.json").json == []
+
+
+def _until_logged(service: Service, text: str) -> None:
+    deadline = time.monotonic() + 10
+    while text not in service.log.read_text():
+        assert time.monotonic() < deadline, service.log.read_text()
+        time.sleep(0.02)
+
+
+def test_an_instance_that_the_operator_removed_is_gone_at_once_and_may_publish_anew(make_service: MakeService) -> None:
+    service = make_service()
+    service.publish("127.0.0.11", key="old")
+    service.publish("127.0.0.12", key="1")
+    revision = service.ask("127.0.0.12", "GET", "peer_data.json").json["revision"]
+    removed = service.run("instance", "remove", BLUE["127.0.0.11"])
+    assert removed.returncode == 0, removed
+    assert list(service.shared()) == [BLUE["127.0.0.12"]]
+    news = service.ask("127.0.0.12", "GET", f"peer_data.json?since={revision}").json
+    assert (news["removed"], news["peers"]) == ([BLUE["127.0.0.11"]], [])
+    assert service.publish("127.0.0.11", key="new").status == 200
+    assert list(service.shared()) == [BLUE["127.0.0.12"], BLUE["127.0.0.11"]]
+    assert service.run("instance", "remove", "nobody").returncode == 1
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, a server's certificate for 127.0.0.1 and ::1, and a client's, made by openssl."""
+    place = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True)
+
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(*new, "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2")
+    (place / "names").write_text("subjectAltName=IP:127.0.0.1,IP:::1\n")
+    for name in ("server", "client"):
+        openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signing = ("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
+        openssl(*signing, "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
+    return place
+
+
+def _tls(certificates: Path, *, with_client: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    if with_client:
+        context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
+    return context
+
+
+def test_a_tls_listener_asks_for_a_client_certificate_when_told_to(
+    make_service: MakeService, certificates: Path
+) -> None:
+    service = make_service(start=False)
+    service = make_service(
+        {
+            "instance_api": {
+                "listen": "",
+                "listen_tls": f"127.0.0.1:{service.port}",
+                "ssl_cert_file": certificates / "server.pem",
+                "ssl_key_file": certificates / "server.key",
+                "ssl_ca_file": certificates / "ca.pem",
+            }
+        },
+        start=False,
+    )
+    port = int(re.findall(r"listen_tls = 127\.0\.0\.1:(\d+)", service.config_file.read_text())[0])
+    service.port = port
+    service.start()
+    with_certificate = service.connect(tls=_tls(certificates, with_client=True))
+    with_certificate.request("GET", "/openstack/latest/shared.json")
+    assert with_certificate.getresponse().read() == b"[]"
+    without = service.connect(tls=_tls(certificates, with_client=False))
+    without.request("GET", "/openstack/latest/shared.json")
+    with pytest.raises((ssl.SSLError, ConnectionError)):  # TLS 1.3 tells the client only when it reads
+        without.getresponse()
+
+
+def test_ipv4_and_ipv6_listeners_stand_side_by_side(make_service: MakeService) -> None:
+    port = make_service(start=False).port
+    service = make_service({"instance_api": {"listen": f"127.0.0.1:{port},[::1]:{port}"}}, start=False)
+    service.inventory.write_text(
+        inventory_text({"blue": {"127.0.0.11": BLUE["127.0.0.11"], "::1": GREEN["127.0.0.21"]}})
+    )
+    service.port = port
+    service.start()
+    assert service.publish("127.0.0.11", key="1").status == 200
+    connection = service.connect("::1", host="::1")
+    connection.request("GET", "/openstack/latest/shared.json")
+    assert BLUE["127.0.0.11"].encode() in connection.getresponse().read()
+
+
+def test_the_environment_counts_over_the_file(make_service: MakeService) -> None:
+    service = make_service(start=False)
+    shown = subprocess.run(
+        service.command("settings"),
+        capture_output=True,
+        text=True,
+        env={"OS_LIMITS__MAX_KEYS_PER_INSTANCE": "7", "PATH": "/usr/bin:/bin"},
+    )
+    assert "max_keys_per_instance = 7" in shown.stdout, shown
+    wrong = subprocess.run(service.command("settings"), capture_output=True, text=True, env={"OS_LIMITS__MAX_KEY": "7"})
+    assert wrong.returncode == 2
+    assert "OS_LIMITS__MAX_KEY in the environment" in wrong.stderr
+
+
+def test_the_four_lines_of_the_demo_do_what_they_say(make_service: MakeService) -> None:
+    """publish, discover, conflict, isolation, as `make serve` prints them."""
+    service = make_service(start=False)
+    service.inventory.write_text((ROOT / "demo" / "inventory.yaml").read_text())
+    service.start()
+    seen = {}
+    for line in (ROOT / "demo" / "try.txt").read_text().splitlines():
+        if found := re.match(r"  (\w+) +(curl .*)", line):
+            command = found[2].replace("127.0.0.1:8775", f"127.0.0.1:{service.port}")
+            seen[found[1]] = subprocess.run(command, shell=True, capture_output=True, text=True).stdout
+    assert '"from_server_etcd_addr": "10.0.0.11:2380"' in seen["publish"]
+    assert '"from_server_etcd_addr":"10.0.0.11:2380"' in seen["discover"]
+    assert "peerdata.key.taken" in seen["conflict"]
+    assert seen["isolation"] == "[]"
+
+
+def test_the_store_of_a_later_version_is_refused_with_code_2(make_service: MakeService) -> None:
+    service = make_service()
+    service.kill()
+    with sqlite3.connect(service.directory / "state" / "peerdata.sqlite") as store:
+        store.execute("UPDATE alembic_version SET version_num = '9999'")
+    ended = service.run("serve")
+    assert ended.returncode == 2
+    assert "9999" in ended.stderr
+    assert "later peerdata" in ended.stderr

@@ -152,7 +152,6 @@ class Connection(asyncio.Protocol):
         "deadline",
     )
 
-    _ending: bytes  # of the answer to _request
     _parser: httptools.HttpRequestParser
     _request: Request
     _transport: asyncio.Transport
@@ -166,6 +165,9 @@ class Connection(asyncio.Protocol):
         self._state = OPEN
         self._phase = IDLE
         self._waits = 0
+        # Of answers' heads. Known from the first request: asking httptools for the version takes as long as making a
+        # Request, and who changes it on the way is only told once too often, or too rarely, that the connection stays.
+        self._ending = b""
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = bytearray()
@@ -272,26 +274,20 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one trailer."""
-        self._headers.append((name.lower(), value.strip(b" \t")))
+        self._headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         """The head is whole; a body may follow."""
         parser = self._parser
         target = self._target
-        version = parser.get_http_version()
+        if not self._ending:
+            self._greet(parser.get_http_version())
         if self._seen + SLICE_BYTES > self._common.limits.head_bytes:
             self._measure_whole_head()
-        if version == "1.1":
-            self._ending = GOES_ON
-        elif version == "1.0":
-            self._ending = GOES_ON_SAID
-        else:
-            self._end(RequestMalformed(f"HTTP/{version} is not spoken here; use HTTP/1.1"))
-            raise Enough
         if not target.startswith(b"/"):
             target = origin_form(target)
         self._request = Request(parser.get_method().decode(), target, self._headers, b"", None, self._client)
-        self._headers = []  # so that trailers do not pass for headers (RFC 9110, 6.5.1)
+        self._headers = []
         self._target = b""
         self._seen = 0
         self._phase = BODY_BEGUN
@@ -302,7 +298,7 @@ class Connection(asyncio.Protocol):
         if codings != [b"chunked"]:
             self._end(RequestMalformed("of Transfer-Encoding only chunked, by itself, is known here"))
             raise Enough
-        if self._ending is GOES_ON_SAID:  # its framing must be taken as faulty (RFC 9112, 6.1)
+        if self._parser.get_http_version() == "1.0":  # its framing must be taken as faulty (RFC 9112, 6.1)
             self._end(RequestMalformed("HTTP/1.0 has no Transfer-Encoding; send a Content-Length"))
             raise Enough
 
@@ -321,6 +317,8 @@ class Connection(asyncio.Protocol):
         if self._body:
             self._request.body = bytes(self._body)
             self._body = bytearray()
+        if self._headers:  # trailers: they are no headers, of this request or the next (RFC 9110, 6.5.1)
+            self._headers = []
         self._seen = 0
         self._phase = IDLE
         if self._parser.should_keep_alive():
@@ -378,10 +376,23 @@ class Connection(asyncio.Protocol):
         length = int((request.header(b"content-length") or b"").lstrip(b"0") or b"0")
         if length > limits.body_bytes:
             self._give_up(self._too_large())
-        elif self._ending is GOES_ON and not self._body:  # HTTP/1.0 knows no 100 (RFC 9110, 10.1.1)
-            expected = request.header(b"expect")
-            if expected is not None and expected.lower() == b"100-continue":
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif not self._body and self._waits_for_100():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _waits_for_100(self) -> bool:
+        """HTTP/1.0 may say so by mistake, and would take the 100 for the answer (RFC 9110, 10.1.1)."""
+        expected = self._request.header(b"expect") or b""
+        return expected.lower() == b"100-continue" and self._parser.get_http_version() == "1.1"
+
+    def _greet(self, version: str) -> None:
+        """Refuse a first request in a *version* that is not spoken here; know from it how answers end."""
+        if version == "1.1":
+            self._ending = GOES_ON
+        elif version == "1.0":
+            self._ending = GOES_ON_SAID
+        else:
+            self._end(RequestMalformed(f"HTTP/{version} is not spoken here; use HTTP/1.1"))
+            raise Enough
 
     def _measure_whole_head(self) -> None:
         """Refuse a whole head that is over the limit."""

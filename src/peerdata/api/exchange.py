@@ -31,7 +31,8 @@ WITHOUT_BODY = frozenset({204, 304})
 """Statuses whose answer ends with its head, and may not state a length of nothing (RFC 9110, 8.6 and 15.4.5)."""
 
 
-# Not frozen: making a frozen one takes four times as long (1.1 us instead of 0.27).
+# Neither Request nor Answer is frozen: that makes making them four times as slow, together 1.4 us of about 15 for a
+# short answer with all that the kernel does. Nobody changes one after it was handed over, so both can be shared.
 @dataclass(slots=True)
 class Request:
     """
@@ -66,7 +67,7 @@ class Request:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """
     One answer. Date, Content-Length and Connection are added where it is written.

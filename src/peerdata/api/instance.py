@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -46,6 +47,8 @@ LOG = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 MOST_REVISION = 2**63 - 1
+
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 class Behind(Protocol):
@@ -213,8 +216,9 @@ class InstanceApi:
         return Answer(200, board.shared_json)
 
     async def _read_peer_data(self, _request: Request, target: Target, caller: Instance) -> Answer:
-        given = _only_parameters(target, "since", "prefix")
+        given = _only_parameters(target, "since", "prefix", "wait")
         since = _read_since(given.get("since"))
+        _check_wait(given.get("wait"))
         prefix = given.get("prefix", "")
         if prefix and not KEY_NAME.fullmatch(prefix):
             raise ParameterInvalid("prefix is not the beginning of any key: 1 to 243 of a-z A-Z 0-9 - _ : . and space")
@@ -269,6 +273,12 @@ def _read_since(text: str | None) -> int | None:
             "since must be a revision: a whole number from 0, as an answer gave it", parameter="since"
         )
     return int(text)
+
+
+def _check_wait(text: str | None) -> None:
+    """Waiting is off unless the operator turns it on, and this version cannot yet: the answer comes at once."""
+    if text is not None and not _SECONDS.fullmatch(text):
+        raise ParameterInvalid("wait must be a number of seconds, such as 10 or 2.5", parameter="wait")
 
 
 def _render_peer_data(news: News, caller: Instance, poll_after_s: float) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from peerdata.api.answers import answer_document
 from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import Call, understand
-from peerdata.errors import InstanceUnknown, PathUnknown
+from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
 from peerdata.identity.instance import Identity
 from peerdata.model import Instance
 from peerdata.upstream import versions
@@ -47,6 +47,10 @@ class Standalone:
         target = understand(request.target)
         if target.call is Call.LISTING and target.version in versions.NOVA_VERSIONS:
             return _text("meta_data.json")
+        if target.call is Call.PUBLISH:
+            raise MethodUnsupported(
+                "POST publishes here; GET .../meta_data.json reads what you have", method=request.method
+            )
         if target.path == "/openstack":
             return _text(*sorted(versions.NOVA_VERSIONS))
         raise PathUnknown(f"there is nothing at {target.path}; /openstack/latest/ lists what there is")

@@ -99,13 +99,17 @@ class Proofs:
         self._proofs.move_to_end(claim)
         return proof.instance
 
-    async def prove(self, claim: Hashable, headers: Headers, *, stale: bool) -> Instance:
-        """Whom *claim* is, asking nova with *headers* where needed; raises as `Identity.prove`."""
+    async def prove(self, claim: Hashable, headers: Headers, *, stale: bool, uuid: str | None = None) -> Instance:
+        """
+        Whom *claim* is, asking nova with *headers* where needed; raises as `Identity.prove`.
+
+        Nova must answer for the instance *uuid*, if that is given.
+        """
         if instance := self.recall(claim):
             return instance
         question = self._questions.get(claim)
         if question is None:
-            question = asyncio.ensure_future(self._ask(claim, headers))
+            question = asyncio.ensure_future(self._ask(claim, headers, uuid))
             self._questions[claim] = question
             question.add_done_callback(lambda _: self._questions.pop(claim, None))
         try:
@@ -116,7 +120,7 @@ class Proofs:
                 return proof.instance
             raise
 
-    async def _ask(self, claim: Hashable, headers: Headers) -> Instance:
+    async def _ask(self, claim: Hashable, headers: Headers, expected: str | None) -> Instance:
         answer, document = await self._nova.read_document("latest", headers)
         if document is None:
             if answer.status == 404:
@@ -131,6 +135,8 @@ class Proofs:
         uuid, project_id = document["uuid"], document.get("project_id")
         if not isinstance(project_id, str) or not 0 < len(project_id) <= 64 or not 0 < len(uuid) <= 36:
             raise UpstreamFailed("nova's meta_data.json does not say which project the instance is of")
+        if uuid != (expected or uuid):
+            raise UpstreamFailed("nova answered for another instance than the one that is asking")
         instance = Instance(uuid, project_id)
         self._proofs[claim] = _Proof(instance, self._clock())
         self._proofs.move_to_end(claim)
@@ -176,10 +182,8 @@ class NeutronIdentity:
 
     async def prove(self, request: Request, *, stale: bool = False) -> Instance:
         claim = self._check(request)
-        instance = await self._proofs.prove(claim, self._signed(request), stale=stale)
-        if instance.uuid != claim[0].decode("latin-1"):
-            raise UpstreamFailed("nova answered for another instance than the one that is asking")
-        return instance
+        signed = [(name, value) for name, value in request.headers if name in _ASKING_HEADERS]
+        return await self._proofs.prove(claim, signed, stale=stale, uuid=claim[0].decode("latin-1"))
 
     def _check(self, request: Request) -> tuple[bytes, bytes]:
         """Instance and tenant, as signed; the same checks in the same order as nova's."""
@@ -200,9 +204,6 @@ class NeutronIdentity:
                 "metadata_proxy_shared_secret here, in nova and in neutron's agents"
             )
         return instance_id, tenant_id
-
-    def _signed(self, request: Request) -> Headers:
-        return [(name, value) for name, value in request.headers if name in _ASKING_HEADERS]
 
     def headers_for_nova(self, request: Request) -> Headers:
         return request.headers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = printable(next(name for name in names if names.count(name) > 1))
+        times = Counter(name for name, _ in pairs)
+        twice = printable(next(name for name in times if times[name] > 1))
         raise KeyRepeated(f"'{twice}' stands more than once in this call", key=twice)
     return content

@@ -7,8 +7,10 @@ A project at one revision: its peers, what changed when, and the bytes that say 
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from peerdata.model import PREFIX, Changes, Peer
 
@@ -34,55 +36,73 @@ class News:
 
 class Board:
     """
-    All that instances of one project can see of each other, at one revision. Never changed; `apply` makes the next.
+    All that instances of one project can see of each other, at one revision.
+
+    `apply` moves it on, at a cost that grows with what changed. Reading it takes no wait, so whoever
+    renders an answer between two waits renders one revision.
 
     Args:
-        shown: By uuid, in the order of ``joined``.
-        removed: (uuid, revision) of those that left, oldest first, as far as known.
-        forgotten: Revision up to which it is no longer known who left.
-        changed_at: When this server saw the revision first (its own clock, seconds).
+        now: When it is made (this server's own clock, seconds).
     """
 
-    __slots__ = ("_shared_json", "_shown", "changed_at", "forgotten", "removed", "revision", "size")
+    __slots__ = (
+        "_changed",
+        "_shared_json",
+        "_shown",
+        "changed_at",
+        "checked_at",
+        "forgotten",
+        "removed",
+        "revision",
+        "size",
+    )
 
-    def __init__(
-        self,
-        revision: int,
-        shown: dict[str, _Shown],
-        removed: tuple[tuple[str, int], ...],
-        forgotten: int,
-        changed_at: float,
-        size: int,
-    ) -> None:
-        self.revision = revision
-        self._shown = shown
-        self.removed = removed
-        self.forgotten = forgotten
-        self.changed_at = changed_at
-        self.size = size
+    def __init__(self, now: float) -> None:
+        self.revision = 0
+        self._shown: dict[str, _Shown] = {}
+        """By uuid, in the order of ``joined``."""
+        self._changed: list[tuple[int, str]] = []
+        """(revision, uuid) of changes to peers, ascending; the last one of each peer is its ``revision``."""
+        self.removed: tuple[tuple[str, int], ...] = ()
+        """(uuid, revision) of those that left, oldest first, after ``forgotten``."""
+        self.forgotten = 0
+        """Revision up to which it is no longer known who left."""
+        self.changed_at = now
+        """When this server saw the revision first."""
+        self.checked_at: int | None = None
+        """The store's version at which this was last known to be all; None: never, or it has none."""
+        self.size = _BOARD_BYTES
         """Bytes of memory, by estimate."""
         self._shared_json: bytes | None = None
-
-    @classmethod
-    def blank(cls, now: float) -> Board:
-        """A project in which nothing was ever accepted."""
-        return cls(0, {}, (), 0, now, _BOARD_BYTES)
 
     def __len__(self) -> int:
         return len(self._shown)
 
-    def apply(self, changes: Changes, now: float) -> Board:
-        """The board after *changes*, which begin at this revision or are full. Only what changed is rendered."""
-        shown = {} if changes.full else dict(self._shown)
+    def apply(self, changes: Changes, now: float) -> None:
+        """Move on by *changes*, which begin at this revision or are full. Only what changed is rendered."""
+        if changes.full:
+            self._shown, self._changed, self.removed, self.size = {}, [], (), _BOARD_BYTES
         for uuid, _ in changes.removed:
-            shown.pop(uuid, None)
-        # Who shares for the first time, or again after it left, joins last: the order of insertion is that of `joined`.
+            self._take_out(uuid)
+        # Who shares for the first time, or again after it left, joins last, so the order in which uuids were first put
+        # in is that of `joined`; a dict keeps it when a value is replaced.
         for peer in changes.peers:
-            shown[peer.uuid] = _show(peer)
-        removed = changes.removed if changes.full else (*self.removed, *changes.removed)
-        removed = tuple(left for left in removed if left[1] > changes.forgotten)
-        size = _BOARD_BYTES + sum(_PEER_BYTES + 3 * len(one.in_peer_data) for one in shown.values())
-        return Board(changes.revision, shown, removed, changes.forgotten, now, size)
+            shown = _show(peer)
+            if before := self._shown.get(peer.uuid):
+                self.size -= _size(before)
+            self._shown[peer.uuid] = shown
+            self.size += _size(shown)
+        self._changed += sorted((peer.revision, peer.uuid) for peer in changes.peers)
+        if len(self._changed) > 2 * len(self._shown) + 100:
+            self._changed = sorted((one.peer.revision, one.peer.uuid) for one in self._shown.values())
+        if changes.removed or changes.forgotten != self.forgotten:
+            self.removed = tuple(left for left in (*self.removed, *changes.removed) if left[1] > changes.forgotten)
+        self.revision, self.forgotten, self.changed_at = changes.revision, changes.forgotten, now
+        self._shared_json = None
+
+    def _take_out(self, uuid: str) -> None:
+        if shown := self._shown.pop(uuid, None):
+            self.size -= _size(shown)
 
     @property
     def shared_json(self) -> bytes:
@@ -93,22 +113,20 @@ class Board:
 
     def news(self, since: int | None, prefix: str) -> News:
         """What happened after *since*, of the keys that begin with *prefix*; everything where that cannot be told."""
-        full = since is None or since > self.revision or since < self.forgotten
-        after = 0 if full or since is None else since
-        if after == self.revision and not full:
-            return News(self.revision, full=False, peers=[], removed=[])
-        changed = [one for one in self._shown.values() if one.peer.revision > after]
-        listed = [
-            (one.peer.uuid, one.in_peer_data if not prefix else _show_prefixed(one.peer, prefix)) for one in changed
-        ]
-        there = {uuid for uuid, rendered in listed if rendered}
-        removed = [] if full else [uuid for uuid, revision in self.removed if revision > after and uuid not in there]
-        return News(
-            self.revision,
-            full=full,
-            peers=[rendered for _, rendered in listed if rendered],
-            removed=list(dict.fromkeys(removed)),
-        )
+        if since is None or since > self.revision or since < self.forgotten:
+            listed = [rendered for one in self._shown.values() if (rendered := _choose(one, prefix))]
+            return News(self.revision, full=True, peers=listed, removed=[])
+        there = {one.peer.uuid: rendered for one in self._changed_after(since) if (rendered := _choose(one, prefix))}
+        newest_first = reversed(self.removed)
+        left = [uuid for uuid, _ in takewhile(lambda left: left[1] > since, newest_first) if uuid not in there]
+        removed = list(dict.fromkeys(reversed(left)))
+        return News(self.revision, full=False, peers=list(there.values()), removed=removed)
+
+    def _changed_after(self, since: int) -> list[_Shown]:
+        """The peers whose shared keys changed after *since*, in the order of ``joined``."""
+        first = bisect_right(self._changed, since, key=lambda change: change[0])
+        uuids = {uuid for _, uuid in self._changed[first:]}
+        return sorted((self._shown[uuid] for uuid in uuids if uuid in self._shown), key=lambda one: one.peer.joined)
 
 
 # Measured with tracemalloc: what a board and one of its peers hold beside the text itself.
@@ -124,10 +142,16 @@ def _show(peer: Peer) -> _Shown:
     )
 
 
-def _show_prefixed(peer: Peer, prefix: str) -> bytes:
+def _choose(shown: _Shown, prefix: str) -> bytes:
     """The peer with the keys that begin with *prefix*; nothing where it has none of them."""
-    items = [(key, value) for key, value in peer.meta.items() if key.startswith(prefix)]
-    return _render_peer(peer, items) if items else b""
+    if not prefix:
+        return shown.in_peer_data
+    items = [(key, value) for key, value in shown.peer.meta.items() if key.startswith(prefix)]
+    return _render_peer(shown.peer, items) if items else b""
+
+
+def _size(shown: _Shown) -> int:
+    return _PEER_BYTES + 3 * len(shown.in_peer_data)
 
 
 def _render_peer(peer: Peer, items: Iterable[tuple[str, str]]) -> bytes:

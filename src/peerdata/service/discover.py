@@ -3,10 +3,11 @@
 """
 The read path: every answer is as new as the store, though most are made from memory.
 
-Before a board is used, the store is asked whether the project has moved on. That
-question began after the reader arrived, so whatever was answered 200 before is
-in the answer (promise G3), through this process or any other. Readers that arrive while a question
-is on its way share the next one, whatever their projects: a hundred readers cost the store one round trip.
+Before a board is used, the store is asked whether anything was committed since it was last found current
+(`Engine.version`, which does not wait), and if so, whether this project has moved on. Each question begins after
+the reader arrived, so whatever was answered 200 before is in the answer (promise G3), through this process or any
+other. Readers that arrive while a question is on its way share the next one, whatever their projects: a hundred
+readers cost the store one round trip.
 """
 
 from __future__ import annotations
@@ -48,11 +49,21 @@ class Discovery:
         Raises:
             StoreUnavailable: it cannot be told; an old board is never given instead.
         """
+        if board := self.peek(project_id):
+            return board
         answer: asyncio.Future[Board] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(project_id, []).append(answer)
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask_while_anyone_waits())
         return await answer
+
+    def peek(self, project_id: str) -> Board | None:
+        """What `read` would give, if that can be told without waiting."""
+        board = self._boards.get(project_id)
+        if board is None or board.checked_at is None or board.checked_at != self._store.version():
+            return None
+        self._boards.move_to_end(project_id)
+        return board
 
     async def read_own(self, instance: Instance) -> dict[str, Entry]:
         """
@@ -78,25 +89,36 @@ class Discovery:
 
     async def _refresh(self, project_ids: list[str]) -> dict[str, Board]:
         """The boards of *project_ids*, all as of a moment within this call."""
-        held = {project_id: self._boards.get(project_id) for project_id in project_ids}
-        known = {project_id: board.revision for project_id, board in held.items() if board}
-
+        # Before the question: a commit between the two makes the next reader ask again, for nothing at worst.
+        version = self._store.version()
+        known = {project_id: board.revision for project_id in project_ids if (board := self._boards.get(project_id))}
         changes = await self._store.read(lambda connection: entries.read_news(connection, project_ids, known))
-        return {project_id: self._keep(project_id, held[project_id], changes.get(project_id)) for project_id in held}
+        boards = {project_id: self._move_on(project_id, changes.get(project_id)) for project_id in project_ids}
+        for board in boards.values():
+            board.checked_at = version
+        # Only now: a board that made room for another of these would miss what its changes begin from.
+        self._make_room()
+        return boards
 
-    def _keep(self, project_id: str, held: Board | None, changes: Changes | None) -> Board:
+    def _move_on(self, project_id: str, changes: Changes | None) -> Board:
+        """The project's board, with *changes*, marked as read last."""
         now = self._clock()
-        board = held or Board.blank(now)
+        board = self._boards.pop(project_id, None)
+        if board is None:
+            board = Board(now)
+        else:
+            self._bytes -= board.size
         if changes:
-            board = board.apply(changes, now)
-        replaced = self._boards.pop(project_id, None)
+            board.apply(changes, now)
         self._boards[project_id] = board
-        self._bytes += board.size - (replaced.size if replaced else 0)
+        self._bytes += board.size
+        return board
+
+    def _make_room(self) -> None:
         while self._bytes > self._max_bytes and len(self._boards) > 1:
             self._bytes -= self._boards.popitem(last=False)[1].size
         metrics.CACHED_PROJECTS.set(len(self._boards))
         metrics.CACHED_BYTES.set(self._bytes)
-        return board
 
     def quiet_s(self, board: Board) -> float:
         """Seconds since this server saw the board's project change."""

@@ -168,7 +168,7 @@ async def serve(settings: Settings) -> None:
         stack.push_async_callback(operators.close, grace_s=0)
         for address in settings.operator_api.listen:
             await _listen(operators, address, "operators", None)
-        instances = HttpServer(parts.instances.handle, limits=limits, refuse=parts.instances.refuse)
+        instances = HttpServer(parts.instances.respond, limits=limits, refuse=parts.instances.refuse)
         stack.push_async_callback(instances.close, grace_s=api.graceful_shutdown_timeout)
         for address in api.listen:
             await _listen(instances, address, "instances", None)

@@ -33,15 +33,14 @@ from peerdata.api.exchange import (
     CLOSES,
     GOES_ON,
     GOES_ON_SAID,
-    WITHOUT_BODY,
     Answer,
     Handler,
     HttpLimits,
     Refuse,
     Request,
     client_of,
-    head_of,
     origin_form,
+    wire_form,
 )
 from peerdata.errors import BodyTimedOut, BodyTooLarge, HeadTooLarge, PeerdataError, RequestMalformed, ServerBusy
 
@@ -50,8 +49,8 @@ log = logging.getLogger(__name__)
 SLICE_BYTES: Final = 4096
 """How much is parsed before looking whether anybody must be waited for: at most 228 requests are parsed ahead."""
 
-JOIN_BYTES: Final = 32768
-"""Up to this size a body is joined to its head and written as one; beyond, copying costs more than a vectored write."""
+HEADER_LINES: Final = 256
+"""More than these are `HeadTooLarge`, however short: each takes some 100 bytes here, even if it is only ``a:``."""
 
 LINGER_S: Final = 2.0
 """How long, in seconds, a connection that was refused still reads, so that no reset overtakes the answer."""
@@ -61,6 +60,8 @@ LINGER_BYTES: Final = 262144
 
 TURNED_AWAY: Final = 64
 """How many over `HttpLimits.connections` are told `ServerBusy`; further ones are dropped without a word."""
+
+SLASH: Final = ord("/")
 
 # How much of a request is in. Odd: it has only begun, and `_settle` has not looked at it yet.
 IDLE: Final = 0
@@ -75,7 +76,7 @@ ENDING: Final = 1  # the last request is in, its answer is not written
 LEAVING: Final = 2  # the last answer is written
 LOST: Final = 3  # closed on either side
 
-# Who must be waited for before the next request is begun; two bits.
+# Who must be waited for before the next request is begun; bits, several may be set.
 HANDLER: Final = 1
 CLIENT: Final = 2  # it has not read enough of the answers before
 
@@ -142,6 +143,7 @@ class Connection(asyncio.Protocol):
         "_request",
         "_seen",
         "_state",
+        "_surely_bytes",
         "_target",
         "_time",
         "_transport",
@@ -161,6 +163,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._time = loop.time
         self._idle_s = common.limits.idle_timeout_s
+        self._surely_bytes = common.limits.head_bytes - SLICE_BYTES  # a head seen with this much or less is not over it
         self._client = ""
         self._state = OPEN
         self._phase = IDLE
@@ -212,7 +215,7 @@ class Connection(asyncio.Protocol):
         """The client sends no more; True keeps the other direction open for the answers that are due."""
         self._eof = True
         # TLS has no half-closed connections that could be relied on.
-        return bool(self._turns or self._waits) and self._transport.can_write_eof()
+        return self._state < LEAVING and bool(self._turns or self._waits) and self._transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything but the task, which runs to its end: what it publishes must not be half done."""
@@ -282,9 +285,9 @@ class Connection(asyncio.Protocol):
         target = self._target
         if not self._ending:
             self._greet(parser.get_http_version())
-        if self._seen + SLICE_BYTES > self._common.limits.head_bytes:
+        if self._seen > self._surely_bytes or len(self._headers) > HEADER_LINES:
             self._measure_whole_head()
-        if not target.startswith(b"/"):
+        if target[0] != SLASH:
             target = origin_form(target)
         self._request = Request(parser.get_method().decode(), target, self._headers, b"", None, self._client)
         self._headers = []
@@ -344,7 +347,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._end(RequestMalformed(f"this is not an HTTP/1.1 request: {exc}"))
         else:
-            if self._phase and self._seen > self._common.limits.head_bytes:
+            if self._phase:
                 self._measure_part()
 
     def _hold(self, data: bytes) -> None:
@@ -398,15 +401,17 @@ class Connection(asyncio.Protocol):
         """Refuse a whole head that is over the limit."""
         size = len(self._parser.get_method()) + len(self._target) + len("  HTTP/1.1\r\n\r\n")
         size += sum(len(name) + len(value) + len(": \r\n") for name, value in self._headers)
-        if size > self._common.limits.head_bytes:
+        if size > self._common.limits.head_bytes or len(self._headers) > HEADER_LINES:
             self._end(self._head_too_large())
             raise Enough
 
     def _measure_part(self) -> None:
         """Refuse an incomplete head, or what stands around the pieces of an incomplete body, over the limit."""
+        limit = self._common.limits.head_bytes
         if self._phase < BODY_BEGUN:
-            self._end(self._head_too_large())
-        elif self._seen - len(self._body) > self._common.limits.head_bytes:
+            if self._seen > limit or len(self._headers) > HEADER_LINES:
+                self._end(self._head_too_large())
+        elif self._seen - len(self._body) > limit or len(self._headers) > HEADER_LINES:
             self._give_up(self._too_large())
 
     def _decline_upgrade(self, rest: bytes | memoryview) -> None:
@@ -422,7 +427,8 @@ class Connection(asyncio.Protocol):
         if not isinstance(request, Request) or request.method == "CONNECT":
             self._end(request)
             return
-        head = f"{request.method} {request.target.decode()} HTTP/{self._parser.get_http_version()}\r\n".encode()
+        version = self._parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n" % (request.method.encode(), request.target, version)
         for name, value in request.headers:
             if name not in (b"connection", b"upgrade"):
                 head += b"%b: %b\r\n" % (name, value)
@@ -441,12 +447,16 @@ class Connection(asyncio.Protocol):
         turns = self._turns
         while not self._waits:
             if turns:
-                self._take(*turns.pop(0))
+                asked, ending = turns.pop(0)
+                self._take(asked, ending)
             elif self._state:
                 return
             elif self._unread:
                 piece, self._unread = self._unread[:SLICE_BYTES], self._unread[SLICE_BYTES:]
                 self._feed(piece)
+                if self._turns and self._unread:  # some 2 ms of work; 64 such slices may have come at once
+                    self._waits |= OTHERS
+                    self._loop.call_soon(self._go_on)
             elif self._phase & 1:
                 self._settle()
             elif self._eof:
@@ -455,6 +465,11 @@ class Connection(asyncio.Protocol):
                 if not self._reading:
                     self._resume_reading()
                 return
+
+    def _go_on(self) -> None:
+        """The other connections have had their turn."""
+        self._waits &= ~OTHERS
+        self._advance()
 
     def _take(self, asked: Request | PeerdataError, ending: bytes) -> None:
         """Answer *asked* now, or begin to."""
@@ -500,20 +515,15 @@ class Connection(asyncio.Protocol):
         if common.closing:
             ending = CLOSES
         try:
-            head = head_of(answer, method, common.date, ending)
+            written = wire_form(answer, method, common.date, ending)
         except ValueError:
-            log.exception("an answer that cannot be written, to %s", method)
+            log.exception("an answer that cannot be written")
             answer = common.refuse(PeerdataError("the answer could not be written; the log says why"))
-            head = head_of(answer, method, common.date, ending)
-        body = answer.body
-        if method == "HEAD" or answer.status in WITHOUT_BODY:
-            self._transport.write(head)
-        elif isinstance(body, tuple):
-            self._transport.writelines((head, *body))
-        elif len(body) <= JOIN_BYTES:
-            self._transport.write(head + body)
+            written = wire_form(answer, method, common.date, ending)
+        if isinstance(written, bytes):
+            self._transport.write(written)
         else:
-            self._transport.writelines((head, body))
+            self._transport.writelines(written)
         if ending is CLOSES:
             self._leave()
         else:
@@ -521,7 +531,7 @@ class Connection(asyncio.Protocol):
 
     def _defect(self, asked: Request) -> Answer:
         """Log the exception at hand, with the path and without the query, where values may stand."""
-        log.exception("%s %s failed", asked.method, asked.target.partition(b"?")[0].decode())
+        log.exception("%s %s failed", asked.method, asked.target.partition(b"?")[0].decode("latin-1"))
         return self._common.refuse(PeerdataError("this call failed inside peerdata; the log says why"))
 
     # Leaving.
@@ -545,7 +555,8 @@ class Connection(asyncio.Protocol):
         A close with unread bytes makes the kernel send a reset, which can take the
         answer away before the client has read it (RFC 9112, 9.6). *at_once*: as it may be.
         """
-        self._linger = (self._linger or bool(self._turns or self._unread)) and not (at_once or self._eof)
+        more = self._linger or self._turns or self._unread or self._phase
+        self._linger = bool(more) and not (at_once or self._eof)
         self._state = LEAVING
         self._turns.clear()
         self._unread = None
@@ -569,7 +580,9 @@ class Connection(asyncio.Protocol):
 
     def _head_too_large(self) -> HeadTooLarge:
         limit = self._common.limits.head_bytes
-        return HeadTooLarge(f"request line and headers are over {limit} bytes; ask for less at once", limit=limit)
+        return HeadTooLarge(
+            f"request line and headers are over {limit} bytes or {HEADER_LINES} lines; ask for less at once", limit=limit
+        )
 
     def _too_large(self) -> BodyTooLarge:
         limit = self._common.limits.body_bytes

@@ -15,19 +15,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Final
 
 from peerdata.errors import PeerdataError
 
-GOES_ON = b"\r\n"
+GOES_ON: Final = b"\r\n"
 """Ends a head after which the connection stays open, as HTTP/1.1 does unless somebody says otherwise."""
 
-GOES_ON_SAID = b"connection: keep-alive\r\n\r\n"
+GOES_ON_SAID: Final = b"connection: keep-alive\r\n\r\n"
 """The same towards HTTP/1.0, which stays open only if both sides say so (RFC 9112, 9.3)."""
 
-CLOSES = b"connection: close\r\n\r\n"
+CLOSES: Final = b"connection: close\r\n\r\n"
 """Ends a head after which the connection is closed (RFC 9112, 9.6)."""
 
-WITHOUT_BODY = frozenset({204, 304})
+JOIN_BYTES: Final = 32768
+"""Up to this size a body is joined to its head and written as one; beyond, copying costs more than a vectored write."""
+
+WITHOUT_BODY: Final = frozenset({204, 304})
 """Statuses whose answer ends with its head, and may not state a length of nothing (RFC 9110, 8.6 and 15.4.5)."""
 
 
@@ -171,23 +175,36 @@ def field(name: bytes, value: bytes) -> bytes:
     return line
 
 
-def head_of(answer: Answer, method: str, date: bytes, ending: bytes) -> bytes:
+def wire_form(answer: Answer, method: str, date: bytes, ending: bytes) -> bytes | list[bytes]:
     """
-    Everything of *answer* that goes before its body.
+    *answer* as it is written: in one piece, or in several where joining them would copy much.
 
     Args:
         answer: What to say.
-        method: Of the request; HEAD may have no length to state.
-        date: The whole header line, made once a second and not per answer.
+        method: Of the request; HEAD is told about the body and does not get it.
+        date: The whole header line; it is made once a second and not for each answer.
         ending: `GOES_ON`, `GOES_ON_SAID` or `CLOSES`.
+
+    Raises:
+        ValueError: a line break in a header.
     """
     body = answer.body
-    length = sum(map(len, body)) if isinstance(body, tuple) else len(body)
+    status = answer.status
+    opened = opening(status, answer.content_type)
     if answer.headers:
         date += b"".join([field(name, value) for name, value in answer.headers])
-    if answer.status in WITHOUT_BODY or (length == 0 and method == "HEAD"):
-        return b"%b%b%b" % (opening(answer.status, answer.content_type), date, ending)
-    return b"%b%bcontent-length: %d\r\n%b" % (opening(answer.status, answer.content_type), date, length, ending)
+    if isinstance(body, tuple):
+        length = sum(map(len, body))
+    else:
+        length = len(body)
+        if length <= JOIN_BYTES and method != "HEAD" and status not in WITHOUT_BODY:
+            return b"%b%bcontent-length: %d\r\n%b%b" % (opened, date, length, ending, body)
+    if status in WITHOUT_BODY or (length == 0 and method == "HEAD"):
+        return opened + date + ending
+    head = b"%b%bcontent-length: %d\r\n%b" % (opened, date, length, ending)
+    if method == "HEAD":
+        return head
+    return [head, *body] if isinstance(body, tuple) else [head, body]
 
 
 def origin_form(target: bytes) -> bytes:

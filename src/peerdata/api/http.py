@@ -12,6 +12,7 @@ the fastest general server found, and 130 kB twice as often.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from email.utils import formatdate
@@ -102,10 +103,7 @@ class HttpServer:
             self._listeners.pop().close()
         for connection in tuple(common.connections):
             connection.shut()
-        common.look_whether_empty()
-        try:
-            await asyncio.wait_for(common.emptied.wait(), grace_s)
-        except TimeoutError:
+        if not await self._is_empty_within(grace_s):
             await self._drop()
         if self._next_look is not None:
             self._next_look.cancel()
@@ -118,10 +116,17 @@ class HttpServer:
             connection.abort()
         for task in tuple(common.tasks):
             task.cancel()
-        try:
-            await asyncio.wait_for(common.emptied.wait(), CANCEL_S)
-        except TimeoutError:
+        if not await self._is_empty_within(CANCEL_S):
             log.error("%d calls do not end when cancelled", len(common.tasks))
+
+    async def _is_empty_within(self, seconds: float) -> bool:
+        """Wait until nothing is open and nobody at work, and say whether it came to that."""
+        self._common.look_whether_empty()
+        emptied = self._common.emptied
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await emptied.wait()
+        return emptied.is_set()
 
     def _look_around(self, loop: asyncio.AbstractEventLoop) -> None:
         """Renew the date, and look at all deadlines: one timer for the server instead of some for each request."""

@@ -116,6 +116,8 @@ class Board:
         if since is None or since > self.revision or since < self.forgotten:
             listed = [rendered for one in self._shown.values() if (rendered := _choose(one, prefix))]
             return News(self.revision, full=True, peers=listed, removed=[])
+        if since == self.revision:
+            return News(self.revision, full=False, peers=[], removed=[])
         there = {one.peer.uuid: rendered for one in self._changed_after(since) if (rendered := _choose(one, prefix))}
         newest_first = reversed(self.removed)
         left = [uuid for uuid, _ in takewhile(lambda left: left[1] > since, newest_first) if uuid not in there]

@@ -164,7 +164,7 @@ async def serve(settings: Settings) -> None:
         tls = server_tls(api) if api.listen_tls else None
         loop.add_signal_handler(signal.SIGHUP, _reload, settings, parts.inventory, tls)
 
-        operators = HttpServer(parts.operators.handle, limits=HttpLimits(), refuse=parts.instances.refuse)
+        operators = HttpServer(parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse)
         stack.push_async_callback(operators.close, grace_s=0)
         for address in settings.operator_api.listen:
             await _listen(operators, address, "operators", None)

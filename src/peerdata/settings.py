@@ -12,6 +12,7 @@ Everything that cannot work is refused here, before anything is started.
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -27,7 +28,11 @@ IDENTITY_MODES = ("neutron", "upstream", "inventory")
 
 
 def _setting(option: type[cfg.Opt], default: Any, explanation: str, **rules: Any) -> Any:
-    return field(default=default, metadata={"option": option, "help": explanation.strip(), "rules": rules})
+    return field(
+        default=default,
+        repr=not rules.get("secret"),
+        metadata={"option": option, "help": explanation.strip(), "rules": rules},
+    )
 
 
 @dataclass(frozen=True)
@@ -368,15 +373,27 @@ def load(config_files: Sequence[str], environment: dict[str, str] | None = None)
 
 def _read(conf: cfg.ConfigOpts, section: Any) -> Any:
     source = conf if section.group == "DEFAULT" else conf[section.group]
-    values = {entry.name: source[entry.name] for entry in fields(section)}
-    return section(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    values = {}
+    for entry in fields(section):
+        option = f"[{section.group}] {entry.name}"
+        try:
+            value = source[entry.name]
+        except (cfg.TemplateSubstitutionError, cfg.NoSuchOptError):
+            # Its own words would show the value, which may be a secret.
+            raise SettingsInvalid(f"{option}: a dollar sign names another option; write $$ for a dollar") from None
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingsInvalid(f"{option}: {value} is not a number of seconds")
+        values[entry.name] = tuple(value) if isinstance(value, list) else value
+    return section(**values)
 
 
 def _refuse_unknown(conf: cfg.ConfigOpts, config_files: Sequence[str], environment: Any) -> None:
     """Oslo.config ignores what it does not know; a mistyped option would silently not be set."""
-    # conf.keys() has the groups and the options of [DEFAULT].
-    known = {"DEFAULT": {name.replace("-", "_") for name in conf}}
-    known |= {group: set(conf[group]) for group in {section.group for section in SECTIONS.values()} - {"DEFAULT"}}
+    groups = {section.group for section in SECTIONS.values()} - {"DEFAULT"}
+    # Iterating over conf gives the options of [DEFAULT], oslo.log's among them, and the groups.
+    known = {"DEFAULT": {name.replace("-", "_") for name in conf} - groups} | {
+        group: set(conf[group]) for group in groups
+    }
     for path in config_files:
         parsed: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(path, parsed).parse()
@@ -390,9 +407,13 @@ def _refuse_unknown(conf: cfg.ConfigOpts, config_files: Sequence[str], environme
                     )
     for variable in environment:
         group, parts, name = variable.removeprefix("OS_").partition("__")
-        group = next((known_group for known_group in known if known_group.upper() == group.upper()), "")
-        if variable.startswith("OS_") and parts and group and name.lower() not in known[group]:
-            raise SettingsInvalid(f"{variable} in the environment: [{group}] has no option '{name.lower()}'")
+        if not (variable.startswith("OS_") and group and parts and name):
+            continue
+        section = next((section for section in known if section.upper() == group.upper()), None)
+        if section is None:
+            raise SettingsInvalid(f"{variable} in the environment: there is no section; known are {_names(known)}")
+        if name.lower() not in known[section]:
+            raise SettingsInvalid(f"{variable} in the environment: [{section}] has no option '{name.lower()}'")
 
 
 def _names(known: dict[str, set[str]]) -> str:
@@ -434,12 +455,13 @@ def _check(settings: Settings) -> None:
 def _check_nova(url: str) -> None:
     if not url:
         return
-    parts = urlsplit(url)
     try:
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+        parts = urlsplit(url)
+        bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True) and bare
     except ValueError:
         good = False
-    if not good or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+    if not good:
         raise SettingsInvalid(
             f"[nova] metadata_url '{url}' must be http://host:port or https://host:port, with nothing behind it"
         )

@@ -79,6 +79,7 @@ LOST: Final = 3  # closed on either side
 # Who must be waited for before the next request is begun; bits, several may be set.
 HANDLER: Final = 1
 CLIENT: Final = 2  # it has not read enough of the answers before
+OTHERS: Final = 4  # the other connections: this one has had a slice full of requests
 
 
 @dataclass(slots=True)
@@ -238,8 +239,8 @@ class Connection(asyncio.Protocol):
     # What the server calls.
 
     def shut(self) -> None:
-        """Leave if nothing is under way; what is under way is answered first."""
-        if self._state == OPEN and not (self._phase or self._waits or self._turns or self._unread):
+        """Leave if nothing is under way but the reading of answers; what else is, is answered first."""
+        if self._state == OPEN and not (self._phase or self._waits & ~CLIENT or self._turns or self._unread):
             self._leave()
 
     def abort(self) -> None:
@@ -581,7 +582,8 @@ class Connection(asyncio.Protocol):
     def _head_too_large(self) -> HeadTooLarge:
         limit = self._common.limits.head_bytes
         return HeadTooLarge(
-            f"request line and headers are over {limit} bytes or {HEADER_LINES} lines; ask for less at once", limit=limit
+            f"request line and headers are over {limit} bytes or {HEADER_LINES} lines; ask for less at once",
+            limit=limit,
         )
 
     def _too_large(self) -> BodyTooLarge:

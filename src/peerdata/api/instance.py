@@ -160,8 +160,6 @@ class InstanceApi:
                 raise MethodUnsupported(
                     f"{request.method} is not for {call.value}: use {' or '.join(methods)}", method=request.method
                 )
-            if request.fault:
-                raise request.fault
             return await handler(request, target, caller)
         except PeerdataError as error:
             await self._remember(error, request, target, caller)
@@ -215,7 +213,7 @@ class InstanceApi:
     # What is ours alone
 
     async def _publish(self, request: Request, target: Target, caller: Instance) -> Answer:
-        meta, shared = publishing.understand(parameters(target.query), request.body)
+        meta, shared = publishing.understand(parameters(target.query), request.body, request.fault)
         self._publisher.check(meta)
         # The document first: it is the answer, and it says what the owner has set. Without nova nothing is stored.
         answer, document = await self._behind.read_document(request, caller, target.version)
@@ -232,10 +230,12 @@ class InstanceApi:
         own = await self._publisher.publish(caller, meta, shared=shared, owned=owned, now=int(self._now()))
         return answers.answer_document(_merge(document, own))
 
-    async def _read_board(self, _request: Request, target: Target, caller: Instance) -> Answer:
+    async def _read_board(self, request: Request, target: Target, caller: Instance) -> Answer:
         # What is wrong with the request is said without asking the store, which may be away.
         read = self._reads_of_boards[target.call]
         read(target, caller, Board(0))
+        if request.fault:
+            raise request.fault
         return read(target, caller, await self._discovery.read(caller.project_id))
 
     def _read_shared(self, target: Target, _caller: Instance, board: Board) -> Answer:
@@ -251,8 +251,10 @@ class InstanceApi:
         )
         return Answer(200, _render_peer_data(board.news(since, prefix), caller, poll_after_s))
 
-    async def _read_last_error(self, _request: Request, target: Target, caller: Instance) -> Answer:
+    async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
         _only_parameters(target)
+        if request.fault:
+            raise request.fault
         refusal = await self._refusals.last(caller, now=int(self._now()))
         if refusal is None:
             return answers.answer_json({"error": None})

@@ -27,7 +27,7 @@ class OperatorApi:
         self._discovery = discovery
         self._nova = nova
 
-    async def handle(self, request: Request) -> Answer:
+    async def respond(self, request: Request) -> Answer:
         """The answer to any request on the operator's listener."""
         path = understand(request.target).path
         if request.method not in ("GET", "HEAD"):

@@ -23,6 +23,7 @@ from peerdata.errors import (
     MetaMissing,
     MetaNotObject,
     ParameterUnknown,
+    PeerdataError,
     SharedInvalid,
     ValueNotString,
 )
@@ -34,9 +35,16 @@ _META = "meta."
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}\r\n")
 
 
-def understand(parameters: Sequence[tuple[str, str]], body: bytes) -> tuple[dict[str, str], bool]:
+def understand(
+    parameters: Sequence[tuple[str, str]], body: bytes, fault: PeerdataError | None = None
+) -> tuple[dict[str, str], bool]:
     """
     The keys that a publish wants to set, and whether they are to be shared.
+
+    Args:
+        parameters: Of the query string, decoded.
+        body: As it came, or its beginning.
+        fault: Why it is only the beginning.
 
     Raises:
         RequestInvalid: one of its leaves, with the first thing that is wrong: query, then body.
@@ -51,6 +59,8 @@ def understand(parameters: Sequence[tuple[str, str]], body: bytes) -> tuple[dict
                 f"unknown parameter '{printable(name)}': this call knows shared=project and meta.KEY=VALUE",
                 parameter=printable(name),
             )
+    if fault:
+        raise fault
     if not given:
         return _read_body(body), shared
     if body:

@@ -71,11 +71,13 @@ class Inventory:
         """
         by_address: dict[str, Listed] = {}
         by_instance: dict[Instance, Listed] = {}
+        uuids: set[str] = set()
         for number, record in enumerate(self._read(), start=1):
             where = f"{self._path}: instance {number}"
             listed, addresses = _parse(record, where)
-            if listed.instance in by_instance:
+            if listed.instance.uuid in uuids:
                 raise SettingsInvalid(f"{where}: uuid {listed.instance.uuid} is there twice")
+            uuids.add(listed.instance.uuid)
             by_instance[listed.instance] = listed
             for address in addresses:
                 if address in by_address:
@@ -89,7 +91,7 @@ class Inventory:
             content = yaml.safe_load(Path(self._path).read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsInvalid(f"cannot read the inventory '{self._path}': {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that cannot be
             raise SettingsInvalid(f"{self._path} is not YAML: {' '.join(str(error).split())}") from error
         instances = content.get("instances") if isinstance(content, dict) else None
         if not isinstance(instances, list) or not instances:
@@ -111,12 +113,14 @@ def _parse(record: Any, where: str) -> tuple[Listed, list[str]]:
     if not isinstance(project_id, str) or not 0 < len(project_id) <= 64:
         raise SettingsInvalid(f"{where}: project_id must be a string of 1 to 64 characters (quote a number)")
     given = record.get("addresses")
-    if not isinstance(given, list) or not given:
+    if not isinstance(given, list) or not given or not all(isinstance(address, str) for address in given):
         raise SettingsInvalid(f"{where}: addresses must be a list of at least one IP address")
     try:
         addresses = [str(ipaddress.ip_address(address)) for address in given]
     except ValueError as error:
         raise SettingsInvalid(f"{where}: {error}") from error
+    if twice := next((address for address in addresses if addresses.count(address) > 1), None):
+        raise SettingsInvalid(f"{where}: address {twice} is there twice")
     name = _string(record, "name", uuid, where)
     index = record.get("launch_index", 0)
     if not isinstance(index, int) or isinstance(index, bool) or index < 0:

@@ -4,7 +4,7 @@
 
 project = "peerdata"
 author = "The peerdata authors"
-copyright = "The peerdata authors"  # noqa: A001 - Sphinx's name
+copyright = "The peerdata authors"
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]

@@ -48,8 +48,9 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Read from `--config-file`; `OS_<GROUP>__<OPTION>` in the environment counts over it. Options of logging are those",
-        "of oslo.log, in `[DEFAULT]`. `peerdata sample` prints a commented file, `peerdata settings` what is in force.",
+        "Read from `--config-file`; `OS_<GROUP>__<OPTION>` in the environment counts over it. Options of logging are",
+        "those of oslo.log, in `[DEFAULT]`. `peerdata sample` prints a commented file, `peerdata settings` what is in",
+        "force.",
     ]
     documented = {section.group: section.__doc__ for section in SECTIONS.values()}
     for group, options in list_opts():

@@ -34,7 +34,7 @@ from peerdata.model import Quota
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
-from peerdata.settings import InstanceApiSettings, Settings, parse_address
+from peerdata.settings import InstanceApiSettings, Settings, no_password, parse_address
 from peerdata.store import migrate
 from peerdata.store.engine import Engine
 from peerdata.upstream.inventory import Inventory
@@ -125,7 +125,7 @@ def server_tls(settings: InstanceApiSettings) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.ssl_cert_file, settings.ssl_key_file, password=_no_password)
+        context.load_cert_chain(settings.ssl_cert_file, settings.ssl_key_file, password=no_password)
         if settings.ssl_ca_file:
             context.load_verify_locations(settings.ssl_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
@@ -134,10 +134,6 @@ def server_tls(settings: InstanceApiSettings) -> ssl.SSLContext:
             f"[instance_api] ssl_cert_file, ssl_key_file or ssl_ca_file cannot be used: {error}"
         ) from error
     return context
-
-
-def _no_password() -> str:
-    raise ValueError("the private key is encrypted, and there is nobody to ask for its password")
 
 
 async def serve(settings: Settings) -> None:

@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
     """Run the service."""
-    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING", "aiohttp=WARNING"])
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING", "httpcore=WARNING"])
     log.setup(conf, "peerdata", __version__)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))

@@ -13,8 +13,10 @@ llhttp, inside httptools, decides what a request is, and is left as strict as it
 comes: it refuses bare LF or CR, folded lines, white space before a colon, control
 characters, and whatever leaves the end of a body in doubt (Content-Length twice,
 as a list, with a sign, or beside Transfer-Encoding; chunk sizes that are not plain
-hexadecimal). What it lets through and this module refuses: versions other than 1.0
-and 1.1, and a Transfer-Encoding that is more than ``chunked`` or comes with HTTP/1.0.
+hexadecimal). What it lets through and this module refuses: a first request in a
+version other than 1.0 and 1.1, a target that is no path, and a Transfer-Encoding
+that is more than ``chunked`` or comes with HTTP/1.0. Before httptools 0.9 an empty
+Transfer-Encoding passes for none. Host is not looked at: there is one site here.
 
 `api.exchange` has the values, `api.http` the listeners and the clock.
 """
@@ -288,9 +290,10 @@ class Connection(asyncio.Protocol):
             self._greet(parser.get_http_version())
         if self._seen > self._surely_bytes or len(self._headers) > HEADER_LINES:
             self._measure_whole_head()
+        method = parser.get_method().decode()
         if target[0] != SLASH:
-            target = origin_form(target)
-        self._request = Request(parser.get_method().decode(), target, self._headers, b"", None, self._client)
+            target = self._path_of(target, method)
+        self._request = Request(method, target, self._headers, b"", None, self._client)
         self._headers = []
         self._target = b""
         self._seen = 0
@@ -397,6 +400,14 @@ class Connection(asyncio.Protocol):
         else:
             self._end(RequestMalformed(f"HTTP/{version} is not spoken here; use HTTP/1.1"))
             raise Enough
+
+    def _path_of(self, target: bytes, method: str) -> bytes:
+        """*target* without what stands before its path; llhttp lets ``*`` begin anything, as in ``*@example.org``."""
+        path = origin_form(target)
+        if not path.startswith(b"/") and path != b"*" and method != "CONNECT":
+            self._end(RequestMalformed("the target of the request has no path; it begins with a slash"))
+            raise Enough
+        return path
 
     def _measure_whole_head(self) -> None:
         """Refuse a whole head that is over the limit."""

@@ -80,17 +80,19 @@ class Answer:
         status: 200 to 599.
         body: In one piece or in several, which are then written one after the other without being
             joined, so that a long list many callers share is never copied. HEAD, 204 and 304
-            send no body. HEAD states the length of the body given here, or none if that is empty,
-            because an answer passed through from elsewhere cannot know it.
+            send no body.
         content_type: ``b""`` for none.
         headers: Further ones, end-to-end only, so none of Connection, Content-Length,
             Transfer-Encoding and Date. A line break in one is a defect and is answered 500.
+        head_length: To HEAD, the Content-Length of an answer that was passed through from
+            elsewhere without its body; None: the length of ``body``, or none if that is empty.
     """
 
     status: int
     body: bytes | tuple[bytes, ...]
     content_type: bytes = b"application/json; charset=utf-8"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    head_length: int | None = None
 
 
 Handler = Callable[[Request], Answer | Awaitable[Answer]]
@@ -199,7 +201,11 @@ def wire_form(answer: Answer, method: str, date: bytes, ending: bytes) -> bytes 
         length = len(body)
         if length <= JOIN_BYTES and method != "HEAD" and status not in WITHOUT_BODY:
             return b"%b%bcontent-length: %d\r\n%b%b" % (opened, date, length, ending, body)
-    if status in WITHOUT_BODY or (length == 0 and method == "HEAD"):
+    if method == "HEAD" and answer.head_length is not None:
+        length, known = answer.head_length, True
+    else:
+        known = method != "HEAD" or length > 0
+    if not known or status in WITHOUT_BODY:
         return opened + date + ending
     head = b"%b%bcontent-length: %d\r\n%b" % (opened, date, length, ending)
     if method == "HEAD":

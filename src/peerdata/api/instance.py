@@ -15,6 +15,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Protocol
@@ -117,8 +118,8 @@ class InstanceApi:
         try:
             caller = self._identity.recall(request)
             board = self._discovery.peek(caller.project_id) if caller else None
-            return read(target, caller, board) if caller and board else None
-        except PeerdataError:
+            return None if caller is None or board is None else read(target, caller, board)
+        except Exception:
             return None  # it is found again, and told and remembered, on the longer way
 
     async def _answer_later(self, request: Request, target: Target, began: float) -> Answer:
@@ -188,7 +189,7 @@ class InstanceApi:
 
     async def _list(self, request: Request) -> Answer:
         """Nova's listing of a version, and our entries behind it."""
-        answer = await self._pass_on(request)
+        answer = await self._pass_on(replace(request, method="GET") if request.method == "HEAD" else request)
         if answer.status != 200:
             return answer
         assert isinstance(answer.body, bytes)
@@ -309,9 +310,9 @@ def _read_since(text: str | None) -> int | None:
     return int(text)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _understand_follow(target: Target) -> tuple[int | None, str]:
-    """``since`` and ``prefix`` of a call of peer_data.json."""
+    """``since`` and ``prefix`` of a call of peer_data.json; a long one is refused, and so not remembered."""
     given = _only_parameters(target, "since", "prefix", "wait")
     prefix = given.get("prefix", "")
     if prefix and not KEY_NAME.fullmatch(prefix):

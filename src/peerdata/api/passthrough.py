@@ -6,15 +6,17 @@ Behind our own calls, nova: everything that is not ours goes to it and comes bac
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
 from peerdata.api.exchange import Answer, Request
 from peerdata.errors import UpstreamFailed
-from peerdata.identity.instance import Identity
+from peerdata.identity.instance import RETRY_S, Identity
 from peerdata.model import Instance
-from peerdata.upstream.nova import Nova, NovaAnswer
+from peerdata.upstream.nova import Headers, Nova, NovaAnswer
 from peerdata.upstream.versions import NOVA_VERSIONS
 
 LOG = logging.getLogger(__name__)
@@ -31,27 +33,36 @@ class BehindNova:
         self._identity = identity
         self._clock = clock
         self._versions = NOVA_VERSIONS
-        self._versions_asked_at: float | None = None
+        self._ask_again_at = -math.inf
+        self._asking: asyncio.Task[None] | None = None
 
     async def read_document(
         self, request: Request, _caller: Instance, version: str
     ) -> tuple[Answer, dict[str, Any] | None]:
         """Source: `api.instance.Behind`."""
-        answer, document = await self._nova.read_document(version, self._identity.headers_for_nova(request))
+        answer, document = await self._nova.read_document(version, self._identity.asking_headers(request))
         return _as_answer(answer), document
 
     async def has_version(self, request: Request, version: str) -> bool:
         """By nova's own list, or by the last known one while nova is away."""
-        asked_at = self._versions_asked_at
-        if asked_at is None or self._clock() - asked_at >= VERSIONS_KEPT_S:
+        if self._clock() >= self._ask_again_at:
             # Only who is somebody may have nova asked; the error is this caller's own.
             await self._identity.prove(request, stale=True)
-            try:
-                self._versions = await self._nova.read_versions(self._identity.headers_for_nova(request))
-                self._versions_asked_at = self._clock()
-            except UpstreamFailed as error:
-                LOG.warning("Nova's list of versions is not to be had, the last known one serves: %s", error)
+            if self._asking is None:
+                self._asking = asyncio.ensure_future(self._ask_versions(self._identity.asking_headers(request)))
+            await asyncio.shield(self._asking)
         return version in self._versions
+
+    async def _ask_versions(self, headers: Headers) -> None:
+        """Bring the list up to date; while nova is away the last known one serves."""
+        try:
+            self._versions = await self._nova.read_versions(headers)
+            self._ask_again_at = self._clock() + VERSIONS_KEPT_S
+        except UpstreamFailed as error:
+            LOG.warning("Nova's list of versions is not to be had, the last known one serves: %s", error)
+            self._ask_again_at = self._clock() + RETRY_S
+        finally:
+            self._asking = None
 
     async def pass_on(self, request: Request) -> Answer:
         """Source: `api.instance.Behind`."""
@@ -60,4 +71,4 @@ class BehindNova:
 
 
 def _as_answer(answer: NovaAnswer) -> Answer:
-    return Answer(answer.status, answer.body, answer.content_type, answer.headers)
+    return Answer(answer.status, answer.body, answer.content_type, answer.headers, answer.head_length)

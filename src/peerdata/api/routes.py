@@ -54,22 +54,29 @@ class Target:
     """As it came, without the question mark."""
 
 
-@lru_cache(maxsize=1024)
 def understand(target: bytes) -> Target:
     """
     What *target* (path and query, as it came) asks for.
 
-    Source: nova, api/metadata/base.py, lookup: the decoded path through
-    ``posixpath.normpath``, so ``..`` is resolved, and two slashes at the front are kept (POSIX).
+    Source: nova, api/metadata/base.py, lookup: the decoded path through ``posixpath.normpath``. Slashes
+    at the front, which that would keep when there are two, are one already (paste.urlmap, normalize_url).
     """
+    # Readers ask the same short thing again and again; publishes, which are long, are each another.
+    return _understand_again(target) if len(target) <= 256 else _understand(target)
+
+
+def _understand(target: bytes) -> Target:
     raw_path, _, query = target.partition(b"?")
     path = unquote(raw_path.decode("latin-1"), errors="replace")
-    path = posixpath.normpath(path if path.startswith("/") else "/" + path)
+    path = posixpath.normpath("/" + path.lstrip("/"))
     tokens = path.split("/", 3)
-    if len(tokens) < 3 or tokens[0] != "" or tokens[1] != "openstack":
+    if len(tokens) < 3 or tokens[1] != "openstack":
         return Target(Call.OTHER, "", path, query)
     call = PATHS.get(tokens[3] if len(tokens) == 4 else "", Call.OTHER)
     return Target(call, tokens[2] if call is not Call.OTHER else "", path, query)
+
+
+_understand_again = lru_cache(maxsize=1024)(_understand)
 
 
 def parameters(query: bytes) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
 from peerdata.identity.instance import Identity
 from peerdata.model import Instance
+from peerdata.service.rules import printable
 from peerdata.upstream import versions
 from peerdata.upstream.inventory import Inventory, Listed
 
@@ -47,13 +48,13 @@ class Standalone:
         target = understand(request.target)
         if target.call is Call.LISTING and target.version in versions.NOVA_VERSIONS:
             return _text("meta_data.json")
-        if target.call is Call.PUBLISH:
+        if target.call is Call.PUBLISH and target.version in versions.NOVA_VERSIONS:
             raise MethodUnsupported(
                 "POST publishes here; GET .../meta_data.json reads what you have", method=request.method
             )
         if target.path == "/openstack":
             return _text(*sorted(versions.NOVA_VERSIONS))
-        raise PathUnknown(f"there is nothing at {target.path}; /openstack/latest/ lists what there is")
+        raise PathUnknown(f"there is nothing at {printable(target.path)}; /openstack/latest/ lists what there is")
 
 
 def _document(listed: Listed, version: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from peerdata.errors import (
     InstanceUnknown,
     SignatureWrong,
     UpstreamFailed,
+    UpstreamSilent,
 )
 from peerdata.model import Instance
 from peerdata.upstream.inventory import Inventory
@@ -42,6 +44,10 @@ class Request(Protocol):
     """Names in lower case, in order."""
     client: str
     """Address at the other end of the connection."""
+
+
+RETRY_S = 10.0
+"""How long after nova was silent it is not asked again where an old proof will do, each time to its timeout."""
 
 
 class Identity(Protocol):
@@ -71,7 +77,10 @@ class Identity(Protocol):
         """
 
     def headers_for_nova(self, request: Request) -> Headers:
-        """The request's headers, as nova may see them."""
+        """The request's headers, as nova may see them when the request is passed on."""
+
+    def asking_headers(self, request: Request) -> Headers:
+        """Only those by which nova finds the caller, for questions of our own: what the caller accepts is not ours."""
 
 
 @dataclass(slots=True)
@@ -91,6 +100,7 @@ class Proofs:
         self._most = most
         self._proofs: OrderedDict[Hashable, _Proof] = OrderedDict()
         self._questions: dict[Hashable, asyncio.Task[Instance]] = {}
+        self._silent_at = -math.inf
 
     def recall(self, claim: Hashable) -> Instance | None:
         """Whom *claim* was proven to be, within the lifetime of the proof."""
@@ -108,6 +118,8 @@ class Proofs:
         """
         if instance := self.recall(claim):
             return instance
+        if stale and self._clock() - self._silent_at < RETRY_S and (instance := self._recall_stale(claim)):
+            return instance
         question = self._questions.get(claim)
         if question is None:
             question = asyncio.ensure_future(self._ask(claim, headers, uuid))
@@ -115,11 +127,19 @@ class Proofs:
             question.add_done_callback(lambda _: self._questions.pop(claim, None))
         try:
             return await asyncio.shield(question)
-        except UpstreamFailed:
-            proof = self._proofs.get(claim)
-            if stale and proof and self._clock() - proof.proven_at < self._stale_lifetime_s:
-                return proof.instance
+        except UpstreamFailed as error:
+            if isinstance(error, UpstreamSilent):
+                self._silent_at = self._clock()
+            if stale and (instance := self._recall_stale(claim)):
+                return instance
             raise
+
+    def _recall_stale(self, claim: Hashable) -> Instance | None:
+        """Whom *claim* was proven to be, as long as an old proof will do."""
+        proof = self._proofs.get(claim)
+        if proof is None or self._clock() - proof.proven_at >= self._stale_lifetime_s:
+            return None
+        return proof.instance
 
     async def _ask(self, claim: Hashable, headers: Headers, expected: str | None) -> Instance:
         answer, document = await self._nova.read_document("latest", headers)
@@ -183,8 +203,8 @@ class NeutronIdentity:
 
     async def prove(self, request: Request, *, stale: bool = False) -> Instance:
         claim = self._check(request)
-        signed = [(name, value) for name, value in request.headers if name in _ASKING_HEADERS]
-        return await self._proofs.prove(claim, signed, stale=stale, uuid=claim[0].decode("latin-1"))
+        uuid = claim[0].decode("latin-1")
+        return await self._proofs.prove(claim, self.asking_headers(request), stale=stale, uuid=uuid)
 
     def _check(self, request: Request) -> tuple[bytes, bytes]:
         """Instance and tenant, as signed; the same checks in the same order as nova's."""
@@ -208,6 +228,9 @@ class NeutronIdentity:
 
     def headers_for_nova(self, request: Request) -> Headers:
         return request.headers
+
+    def asking_headers(self, request: Request) -> Headers:
+        return [(name, value) for name, value in request.headers if name in _ASKING_HEADERS]
 
 
 _ASKING_HEADERS = frozenset(
@@ -280,6 +303,9 @@ class UpstreamIdentity:
         others = [(name, value) for name, value in request.headers if name.replace(b"_", b"-") not in _ASKING_HEADERS]
         return [*others, *self._claim(request)]
 
+    def asking_headers(self, request: Request) -> Headers:
+        return self._claim(request)
+
 
 class InventoryIdentity:
     """Stand-alone: a file says which instance has an address."""
@@ -303,4 +329,7 @@ class InventoryIdentity:
         return instance
 
     def headers_for_nova(self, request: Request) -> Headers:
+        raise AssertionError("stand-alone there is no nova")
+
+    def asking_headers(self, request: Request) -> Headers:
         raise AssertionError("stand-alone there is no nova")

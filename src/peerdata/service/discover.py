@@ -49,7 +49,7 @@ class Discovery:
         Raises:
             StoreUnavailable: it cannot be told; an old board is never given instead.
         """
-        if board := self.peek(project_id):
+        if (board := self.peek(project_id)) is not None:
             return board
         answer: asyncio.Future[Board] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(project_id, []).append(answer)
@@ -91,7 +91,8 @@ class Discovery:
         """The boards of *project_ids*, all as of a moment within this call."""
         # Before the question: a commit between the two makes the next reader ask again, for nothing at worst.
         version = self._store.version()
-        known = {project_id: board.revision for project_id in project_ids if (board := self._boards.get(project_id))}
+        held = {project_id: self._boards[project_id] for project_id in project_ids if project_id in self._boards}
+        known = {project_id: board.revision for project_id, board in held.items()}
         changes = await self._store.read(lambda connection: entries.read_news(connection, project_ids, known))
         boards = {project_id: self._move_on(project_id, changes.get(project_id)) for project_id in project_ids}
         for board in boards.values():

@@ -40,15 +40,12 @@ GROUP_MOST = 256
 _FORM = "write sqlite:/// and the absolute path, as in sqlite:////var/lib/peerdata/peerdata.sqlite"
 
 
-def connect(url: str, *, busy_timeout_s: float, writes: bool) -> Database:
+def file_of(url: str) -> Path:
     """
-    An SQLAlchemy engine on the SQLite file of *url*, set up to survive a power cut.
+    The file of a store.
 
-    Args:
-        url: ``sqlite:////absolute/path``. The directory is made, mode 0700, where it is missing.
-        busy_timeout_s: How long to wait for a lock that another process holds.
-        writes: Take the write lock at the beginning of a transaction (BEGIN IMMEDIATE), so that what it reads is
-            still true when it writes.
+    Raises:
+        SettingsInvalid: *url* does not name one.
     """
     try:
         parsed = make_url(url)
@@ -57,14 +54,30 @@ def connect(url: str, *, busy_timeout_s: float, writes: bool) -> Database:
     # SQLite's own URIs (file:) can mean memory in several ways.
     if not parsed.database or parsed.database.startswith((":", "file:")) or parsed.host:
         raise SettingsInvalid(f"[database] connection must name a file; {_FORM}")
+    return Path(parsed.database).absolute()
+
+
+def connect(url: str, *, busy_timeout_s: float, writes: bool) -> Database:
+    """
+    An SQLAlchemy engine on the SQLite file of *url*, set up to survive a power cut.
+
+    Args:
+        url: ``sqlite:////absolute/path``. Directory and file are made, for this user alone, where they are missing.
+        busy_timeout_s: How long to wait for a lock that another process holds.
+        writes: Take the write lock at the beginning of a transaction (BEGIN IMMEDIATE), so that what it reads is
+            still true when it writes.
+    """
+    path = file_of(url)
     try:
-        Path(parsed.database).absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What an instance keeps to itself may be a secret. SQLite gives its other files the mode of this one.
+        path.touch(mode=0o600)
     except OSError as error:
         raise SettingsInvalid(
-            f"cannot make the directory of '{parsed.database}': {error.strerror}; set [DEFAULT] state_path or "
-            "[database] connection to a place that this user may write"
+            f"cannot make the file '{path}': {error.strerror}; set [DEFAULT] state_path or [database] connection to a "
+            "place that this user may write"
         ) from error
-    database = create_database(parsed, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
+    database = create_database(url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
 
     @event.listens_for(database, "connect")
     def prepare(connection: Any, _record: Any) -> None:

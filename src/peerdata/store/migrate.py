@@ -12,10 +12,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine as Database
+from sqlalchemy import Connection, inspect
 
 from peerdata.errors import SettingsInvalid
-from peerdata.store.engine import connect, translated_errors
+from peerdata.store.engine import connect, file_of, translated_errors
 
 
 def _config() -> Config:
@@ -36,18 +36,29 @@ def _known() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
-def _read_current(database: Database) -> str | None:
-    with translated_errors("reading its schema"), database.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
 def current(url: str, *, busy_timeout_s: float) -> str | None:
-    """The schema revision of the store at *url*; None: it is empty."""
+    """
+    The schema revision of the store at *url*; None: it is empty, or not there yet.
+
+    Raises:
+        SettingsInvalid: it is somebody else's.
+        StoreUnavailable.
+    """
+    if not file_of(url).exists():
+        return None
     database = connect(url, busy_timeout_s=busy_timeout_s, writes=False)
     try:
-        return _read_current(database)
+        with translated_errors("reading its schema"), database.connect() as connection:
+            return _read_current(connection)
     finally:
         database.dispose()
+
+
+def _read_current(connection: Connection) -> str | None:
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None and (tables := inspect(connection).get_table_names()):
+        raise SettingsInvalid(f"[database] connection: there is something else in this file (table '{tables[0]}')")
+    return found
 
 
 def upgrade(url: str, *, busy_timeout_s: float) -> None:
@@ -63,8 +74,7 @@ def upgrade(url: str, *, busy_timeout_s: float) -> None:
     database = connect(url, busy_timeout_s=busy_timeout_s, writes=True)
     try:
         with translated_errors("upgrading its schema"), database.connect() as connection, connection.begin():
-            found = MigrationContext.configure(connection).get_current_revision()
-            _refuse_newer(found)
+            _refuse_newer(_read_current(connection))
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-import aiohttp
-import yarl
+import httpcore
 
 from peerdata import metrics
-from peerdata.errors import UpstreamFailed, UpstreamSilent
-from peerdata.settings import NovaSettings
+from peerdata.errors import RequestMalformed, SettingsInvalid, UpstreamFailed, UpstreamSilent
+from peerdata.settings import NovaSettings, no_password
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 _OF_ONE_CONNECTION = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length expect".split()
 )
+
+_OUTSIDE_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +45,29 @@ class NovaAnswer:
     headers: tuple[tuple[bytes, bytes], ...]
     """All other end-to-end headers, in order."""
     body: bytes
+    head_length: int | None = None
+    """Of an answer to HEAD, the Content-Length that nova stated."""
 
 
 class Nova:
     """The connections to one nova-metadata-api."""
 
     def __init__(self, settings: NovaSettings) -> None:
-        self._url = settings.metadata_url.rstrip("/")
+        parts = urlsplit(settings.metadata_url)
+        self._origin = (parts.scheme.encode(), (parts.hostname or "").encode(), parts.port)
+        self._host = parts.netloc.encode()
+        self._shown = settings.metadata_url
         self._timeout_s = settings.timeout
         self._max_answer_bytes = settings.max_answer_bytes
-        tls = _tls(settings) if self._url.startswith("https:") else True
-        timeout = aiohttp.ClientTimeout(total=settings.timeout)
 
-        def session(*, reuse: bool) -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(
-                limit=settings.max_connections, force_close=not reuse, ssl=tls, ttl_dns_cache=60
-            )
-            return aiohttp.ClientSession(
-                connector=connector,
-                timeout=timeout,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-            )
-
-        self._reads = session(reuse=True)
-        # A call that may change something never goes out on a connection that nova is just closing: it could not be
-        # told from one that nova carried out, and must not be repeated.
-        self._others = session(reuse=False)
+        # Each question has a connection of its own. A server that closes an idle one just as it is used again looks
+        # like one that failed in the middle, and a call that may change something must not be repeated; nova under
+        # uWSGI closes after each answer without saying so. Connecting costs 0.1 ms, nova's answer several.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_tls(settings) if parts.scheme == "https" else None,
+            max_connections=settings.max_connections,
+            max_keepalive_connections=0,
+        )
 
     async def ask(self, method: str, target: bytes, headers: Headers, body: bytes = b"") -> NovaAnswer:
         """
@@ -77,66 +75,64 @@ class Nova:
 
         Args:
             method: Any token.
-            target: Path and query as they came, sent on without a change.
+            target: Path and query as they came, sent on without a change, but that bytes outside ASCII are escaped.
             headers: All of the request's; those of the connection itself are left out.
             body: Sent on as it is.
 
         Raises:
+            RequestMalformed: *target* is no path.
             UpstreamFailed: no connection, an answer that is not HTTP, cut, or over ``max_answer_bytes``.
             UpstreamSilent: not answered whole within ``timeout``.
         """
-        session = self._reads if method in ("GET", "HEAD") else self._others
+        if not target.startswith(b"/"):
+            raise RequestMalformed("the request target must be a path, beginning with a slash")
         began = time.perf_counter()
         outcome = "failed"
         try:
-            async with session.request(
-                method,
-                yarl.URL(self._url + target.decode("latin-1"), encoded=True),
-                headers=[
-                    (name.decode("latin-1"), value.decode("latin-1"))
-                    for name, value in headers
-                    if name not in _OF_ONE_CONNECTION
-                ],
-                data=body or None,
-                allow_redirects=False,
-            ) as response:
-                answer = await self._read(method, response)
-                outcome = str(answer.status)
-                return answer
-        except TimeoutError as error:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._ask(method, target, list(headers), body)
+            outcome = str(answer.status)
+            return answer
+        except (TimeoutError, httpcore.TimeoutException) as error:
             outcome = "silent"
-            LOG.warning("Nova did not answer within %s s (%s)", self._timeout_s, self._url)
+            LOG.warning("Nova did not answer within %s s (%s)", self._timeout_s, self._shown)
             raise UpstreamSilent(
                 f"nova did not answer within {self._timeout_s:g} s; try again", timeout_s=self._timeout_s
             ) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            LOG.warning("Nova failed (%s): %s: %s", self._url, type(error).__name__, error)
+        except httpcore.LocalProtocolError as error:
+            raise RequestMalformed(f"this request cannot be passed on to nova: {error}") from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError) as error:
+            LOG.warning("Nova failed (%s): %s: %s", self._shown, type(error).__name__, error)
             raise UpstreamFailed(
                 "nova could not be reached, or its answer could not be understood; try again"
             ) from error
         finally:
             metrics.UPSTREAM_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
-    async def _read(self, method: str, response: aiohttp.ClientResponse) -> NovaAnswer:
-        chunks = []
-        size = 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > self._max_answer_bytes:
-                LOG.warning("Nova's answer is longer than [nova] max_answer_bytes = %d", self._max_answer_bytes)
-                raise UpstreamFailed(
-                    f"nova's answer is longer than {self._max_answer_bytes} bytes", limit=self._max_answer_bytes
-                )
-            chunks.append(chunk)
-        content_type = b""
-        further = []
-        for name, value in response.raw_headers:
-            lower = name.lower()
-            if lower == b"content-type":
-                content_type = value
-            elif lower not in _OF_ONE_CONNECTION and lower != b"date":
-                further.append((name, value))
-        return NovaAnswer(response.status, content_type, tuple(further), b"".join(chunks))
+    async def _ask(self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> NovaAnswer:
+        scheme, host, port = self._origin
+        url = httpcore.URL(scheme=scheme, host=host, port=port, target=_OUTSIDE_ASCII.sub(_escape, target))
+        # Nova closes the connection on a POST without a Content-Length; RFC 9110, 8.6: such calls state 0.
+        has_length = method in ("POST", "PUT", "PATCH") or any(name == b"content-length" for name, _ in headers)
+        sent = [(name, value) for name, value in headers if name not in _OF_ONE_CONNECTION]
+        if not any(name == b"host" for name, _ in sent):
+            sent.insert(0, (b"host", self._host))
+        async with self._pool.stream(
+            method, url, headers=sent, content=body if body or has_length else None
+        ) as response:
+            if not 200 <= response.status <= 599:
+                raise UpstreamFailed(f"nova answered with the status {response.status}", status=response.status)
+            chunks = []
+            size = 0
+            async for chunk in response.aiter_stream():
+                size += len(chunk)
+                if size > self._max_answer_bytes:
+                    LOG.warning("Nova's answer is longer than [nova] max_answer_bytes = %d", self._max_answer_bytes)
+                    raise UpstreamFailed(
+                        f"nova's answer is longer than {self._max_answer_bytes} bytes", limit=self._max_answer_bytes
+                    )
+                chunks.append(chunk)
+        return _understand(method, response.status, response.headers, b"".join(chunks))
 
     async def read_document(self, version: str, headers: Headers) -> tuple[NovaAnswer, dict[str, Any] | None]:
         """
@@ -150,11 +146,13 @@ class Nova:
             return answer, None
         try:
             document = json.loads(answer.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UpstreamFailed("nova's meta_data.json is not JSON") from error
-        meta = document.get("meta", {}) if isinstance(document, dict) else None
-        if not isinstance(document, dict) or not isinstance(document.get("uuid"), str) or not isinstance(meta, dict):
+        if not isinstance(document, dict) or not isinstance(document.get("uuid"), str):
             raise UpstreamFailed("nova's meta_data.json is not a metadata document")
+        meta = document.get("meta", {})
+        if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
+            raise UpstreamFailed("the member meta of nova's meta_data.json does not hold strings")
         return answer, document
 
     async def read_versions(self, headers: Headers) -> frozenset[str]:
@@ -180,15 +178,36 @@ class Nova:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._reads.close()
-        await self._others.close()
+        await self._pool.aclose()
+
+
+def _understand(method: str, status: int, headers: Headers, body: bytes) -> NovaAnswer:
+    content_type = b""
+    head_length = None
+    further = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-type":
+            content_type = value
+        elif lower == b"content-length" and method == "HEAD":
+            head_length = int(value)
+        elif lower not in _OF_ONE_CONNECTION and lower != b"date":
+            further.append((name, value))
+    return NovaAnswer(status, content_type, tuple(further), body, head_length)
+
+
+def _escape(outside: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % outside[0][0]
 
 
 def _tls(settings: NovaSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.cafile or None)
+    try:
+        context = ssl.create_default_context(cafile=settings.cafile or None)
+        if settings.certfile:
+            context.load_cert_chain(settings.certfile, settings.keyfile, password=no_password)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise SettingsInvalid(f"[nova] cafile, certfile or keyfile cannot be used: {error}") from error
     if settings.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if settings.certfile:
-        context.load_cert_chain(settings.certfile, settings.keyfile or None)
     return context

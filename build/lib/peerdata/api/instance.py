@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+The calls of instances: each handler reads its request, lets `service` decide, and says what came of it.
+
+The rules of each call stand in docs/protocol.md; the order in which faults are
+found is that of its "Statuses and errors".
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Protocol
+
+from prometheus_client import Counter, Histogram
+
+from peerdata import metrics
+from peerdata.api import answers, publishing
+from peerdata.api.exchange import Answer, Request
+from peerdata.api.routes import LISTED, Call, Target, parameters, understand
+from peerdata.errors import (
+    IdentityRefused,
+    InstanceUnknown,
+    MethodUnsupported,
+    ParameterInvalid,
+    ParameterRepeated,
+    ParameterUnknown,
+    PeerdataError,
+    ServerBusy,
+    StoreUnavailable,
+    UpstreamFailed,
+)
+from peerdata.identity.instance import Identity
+from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
+from peerdata.service import rules
+from peerdata.service.board import Board, News, prefixed, render
+from peerdata.service.discover import Discovery
+from peerdata.service.publish import Publisher
+from peerdata.service.refusals import Refusals
+
+LOG = logging.getLogger(__name__)
+
+Document = dict[str, Any]
+
+MOST_REVISION = 2**63 - 1
+
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+
+
+class Behind(Protocol):
+    """What stands behind our own calls: nova, or stand-alone what plays it."""
+
+    async def read_document(self, request: Request, caller: Instance, version: str) -> tuple[Answer, Document | None]:
+        """The caller's meta_data.json: the answer, and the document in it where that is a 200."""
+
+    async def has_version(self, request: Request, version: str) -> bool:
+        """Whether ``/openstack/{version}/`` is there."""
+
+    async def pass_on(self, request: Request) -> Answer:
+        """The answer to a request that is not ours, unchanged."""
+
+
+class InstanceApi:
+    """
+    Answers instances.
+
+    Args:
+        now: UTC, seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        behind: Behind,
+        publisher: Publisher,
+        discovery: Discovery,
+        refusals: Refusals,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._identity = identity
+        self._behind = behind
+        self._publisher = publisher
+        self._discovery = discovery
+        self._refusals = refusals
+        self._now = now
+        self._handlers = {
+            Call.PUBLISH: (("POST",), self._publish),
+            Call.SHARED: (("GET", "HEAD"), self._read_board),
+            Call.PEER_DATA: (("GET", "HEAD"), self._read_board),
+            Call.LAST_ERROR: (("GET", "HEAD"), self._read_last_error),
+        }
+        self._reads_of_boards = {Call.SHARED: self._read_shared, Call.PEER_DATA: self._read_peer_data}
+
+    def respond(self, request: Request) -> Answer | Awaitable[Answer]:
+        """The answer to any request: at once where nobody has to be waited for, which most reads do not."""
+        began = time.perf_counter()
+        target = understand(request.target)
+        answer = self._answer_at_once(request, target)
+        if answer is None:
+            return self._answer_later(request, target, began)
+        _count(target.call, 200, began)
+        return answer
+
+    def _answer_at_once(self, request: Request, target: Target) -> Answer | None:
+        """The answer to a good read by a known caller of a project that has not changed; None: all others."""
+        read = self._reads_of_boards.get(target.call)
+        if read is None or request.method != "GET" or target.version != "latest" or request.fault:
+            return None
+        try:
+            caller = self._identity.recall(request)
+            board = self._discovery.peek(caller.project_id) if caller else None
+            return None if caller is None or board is None else read(target, caller, board)
+        except Exception:
+            return None  # it is found again, and told and remembered, on the longer way
+
+    async def _answer_later(self, request: Request, target: Target, began: float) -> Answer:
+        """The answer to any request; raises nothing."""
+        try:
+            answer = await self._route(request, target)
+        except PeerdataError as error:
+            answer = self.refuse(error)
+        except Exception:
+            answer = self._answer_defect(request, target)
+        _count(target.call, answer.status, began)
+        return answer
+
+    def refuse(self, error: PeerdataError) -> Answer:
+        """*error*, as it is told to this service's callers."""
+        return answers.refuse(error, through_neutron=self._identity.through_neutron)
+
+    def _answer_defect(self, request: Request, target: Target) -> Answer:
+        request_id = f"req-{uuid.uuid4()}"
+        LOG.exception("%s: %s %s failed by a defect of peerdata", request_id, request.method, target.path)
+        return self.refuse(
+            PeerdataError("a defect of the metadata service; the operator finds it in its log", request_id=request_id)
+        )
+
+    async def _route(self, request: Request, target: Target) -> Answer:
+        call = target.call
+        if call is Call.OTHER or (call is Call.PUBLISH and request.method in ("GET", "HEAD")):
+            return await self._pass_on(request)
+        if target.version != "latest" and not await self._behind.has_version(request, target.version):
+            return await self._pass_on(request)  # nova's own 404
+        if call is Call.LISTING:
+            return await self._list(request)
+        caller = await self._prove(request, stale=call in (Call.SHARED, Call.PEER_DATA, Call.LAST_ERROR))
+        try:
+            if call is Call.META_DATA:
+                return await self._read_meta_data(request, target, caller)
+            methods, handler = self._handlers[call]
+            if request.method not in methods:
+                raise MethodUnsupported(
+                    f"{request.method} is not for {call.value}: use {' or '.join(methods)}", method=request.method
+                )
+            return await handler(request, target, caller)
+        except PeerdataError as error:
+            await self._remember(error, request, target, caller)
+            raise
+
+    async def _prove(self, request: Request, *, stale: bool) -> Instance:
+        try:
+            return self._identity.recall(request) or await self._identity.prove(request, stale=stale)
+        except IdentityRefused as error:
+            LOG.warning("Refused %s: %s (%s)", request.client, error.message, error.code)
+            raise
+
+    async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
+        """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""
+        call = f"{request.method} {target.path}"
+        LOG.info("Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
+        if target.call is not Call.LAST_ERROR and not isinstance(error, StoreUnavailable | ServerBusy):
+            await self._refusals.remember(caller, answers.describe(error), call, now=int(self._now()))
+
+    # What is nova's, with something of ours in it
+
+    async def _pass_on(self, request: Request) -> Answer:
+        if request.fault:
+            raise request.fault
+        return await self._behind.pass_on(request)
+
+    async def _list(self, request: Request) -> Answer:
+        """Nova's listing of a version, and our entries behind it."""
+        answer = await self._pass_on(replace(request, method="GET") if request.method == "HEAD" else request)
+        if answer.status != 200:
+            return answer
+        assert isinstance(answer.body, bytes)
+        body = b"\n".join([answer.body.rstrip(b"\n"), *(path.encode() for path in LISTED)])
+        return Answer(200, body, answer.content_type, answer.headers)
+
+    async def _read_meta_data(self, request: Request, target: Target, caller: Instance) -> Answer:
+        if request.method in ("PUT", "DELETE", "PATCH"):
+            raise MethodUnsupported(
+                f"{request.method} is not for meta_data.json: GET reads it, POST .../metadata publishes",
+                method=request.method,
+            )
+        if request.fault:
+            raise request.fault
+        answer, document = await self._behind.read_document(request, caller, target.version)
+        if document is None:
+            return answer
+        _check_same(document, caller)
+        own = await self._discovery.read_own(caller)
+        return answers.answer_document(_merge(document, own)) if own else answer
+
+    # What is ours alone
+
+    async def _publish(self, request: Request, target: Target, caller: Instance) -> Answer:
+        meta, shared = publishing.understand(parameters(target.query), request.body, request.fault)
+        self._publisher.check(meta)
+        # The document first: it is the answer, and it says what the owner has set. Without nova nothing is stored.
+        answer, document = await self._behind.read_document(request, caller, target.version)
+        if document is None:
+            if answer.status == 404:
+                raise InstanceUnknown("nova does not know this instance in this project any more; nothing was stored")
+            raise UpstreamFailed(
+                f"nova did not give the metadata document (status {answer.status}); nothing was stored"
+            )
+        _check_same(document, caller)
+        owned = {
+            key.removeprefix(PREFIX): value for key, value in document.get("meta", {}).items() if key.startswith(PREFIX)
+        }
+        own = await self._publisher.publish(caller, meta, shared=shared, owned=owned, now=int(self._now()))
+        return answers.answer_document(_merge(document, own))
+
+    async def _read_board(self, request: Request, target: Target, caller: Instance) -> Answer:
+        # What is wrong with the request is said without asking the store, which may be away.
+        read = self._reads_of_boards[target.call]
+        read(target, caller, Board(0))
+        if request.fault:
+            raise request.fault
+        return read(target, caller, await self._discovery.read(caller.project_id))
+
+    def _read_shared(self, target: Target, _caller: Instance, board: Board) -> Answer:
+        _only_parameters(target)
+        return Answer(200, board.shared_json)
+
+    def _read_peer_data(self, target: Target, caller: Instance, board: Board) -> Answer:
+        since, prefix = _understand_follow(target)
+        poll_after_s = rules.poll_after_s(
+            peers=len(board),
+            quiet_s=self._discovery.quiet_s(board),
+            chance=random.random(),  # noqa: S311 - spreads callers, keeps no secret
+        )
+        return Answer(200, _render_peer_data(board.news(since, prefix), caller, poll_after_s))
+
+    async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
+        _only_parameters(target)
+        if request.fault:
+            raise request.fault
+        refusal = await self._refusals.last(caller, now=int(self._now()))
+        if refusal is None:
+            return answers.answer_json({"error": None})
+        time_text = datetime.fromtimestamp(refusal.refused_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return answers.answer_json({"error": {**refusal.error, "time": time_text, "call": refusal.call}})
+
+
+@lru_cache(maxsize=1024)
+def _counters(call: Call, status: int) -> tuple[Counter, Histogram]:
+    return metrics.REQUESTS.labels(call.value, status), metrics.REQUEST_SECONDS.labels(call.value)
+
+
+def _count(call: Call, status: int, began: float) -> None:
+    number, seconds = _counters(call, status)
+    number.inc()
+    seconds.observe(time.perf_counter() - began)
+
+
+def _check_same(document: Document, caller: Instance) -> None:
+    """A proof may be older than the address or the load balancer's table behind it."""
+    if document.get("uuid") != caller.uuid or document.get("project_id", caller.project_id) != caller.project_id:
+        raise UpstreamFailed("nova answered for another instance than the one that is known by this address; try again")
+
+
+def _merge(document: Document, own: Mapping[str, Entry]) -> Document:
+    """*document* with the instance's own keys in ``meta``; set by itself first, they are not the owner's to change."""
+    meta = {**document.get("meta", {}), **prefixed((key, entry.value) for key, entry in own.items())}
+    return {**document, "meta": meta}
+
+
+def _only_parameters(target: Target, *known: str) -> dict[str, str]:
+    """The parameters of a call that is ours alone, each of *known* at most once."""
+    given: dict[str, str] = {}
+    for name, value in parameters(target.query):
+        shown = rules.printable(name)
+        if name not in known:
+            knows = f"knows {' and '.join(known)}" if known else "has no parameters"
+            raise ParameterUnknown(f"unknown parameter '{shown}': {target.call.value} {knows}", parameter=shown)
+        if name in given:
+            raise ParameterRepeated(f"'{shown}' is there more than once", parameter=shown)
+        given[name] = value
+    return given
+
+
+def _read_since(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MOST_REVISION):
+        raise ParameterInvalid(
+            "since must be a revision: a whole number from 0, as an answer gave it", parameter="since"
+        )
+    return int(text)
+
+
+@lru_cache(maxsize=256)
+def _understand_follow(target: Target) -> tuple[int | None, str]:
+    """``since`` and ``prefix`` of a call of peer_data.json; a long one is refused, and so not remembered."""
+    given = _only_parameters(target, "since", "prefix", "wait")
+    prefix = given.get("prefix", "")
+    if prefix and not KEY_NAME.fullmatch(prefix):
+        raise ParameterInvalid("prefix is not the beginning of any key: 1 to 243 of a-z A-Z 0-9 - _ : . and space")
+    # Waiting is off unless the operator turns it on, and this version cannot yet: the answer comes at once.
+    if "wait" in given and not _SECONDS.fullmatch(given["wait"]):
+        raise ParameterInvalid("wait must be a number of seconds, such as 10 or 2.5", parameter="wait")
+    return _read_since(given.get("since")), prefix
+
+
+def _render_peer_data(news: News, caller: Instance, poll_after_s: float) -> bytes:
+    return b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":[%s],"removed":%s}' % (
+        news.revision,
+        b"true" if news.full else b"false",
+        render(caller.uuid),
+        poll_after_s,
+        b",".join(news.peers),
+        render(news.removed) if news.removed else b"[]",
+    )

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+The URL table, whole: which call a request target means, by nova's own rules for paths.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from urllib.parse import unquote, unquote_plus
+
+from peerdata.errors import ParameterInvalid
+
+
+class Call(Enum):
+    """What is asked for. The values are the names that metrics and logs show."""
+
+    PUBLISH = "metadata"
+    META_DATA = "meta_data.json"
+    SHARED = "shared.json"
+    PEER_DATA = "peer_data.json"
+    LAST_ERROR = "last_error.json"
+    LISTING = "listing"
+    OTHER = "pass_through"
+
+
+PATHS = {
+    "metadata": Call.PUBLISH,
+    "meta_data.json": Call.META_DATA,
+    "shared.json": Call.SHARED,
+    "peer_data.json": Call.PEER_DATA,
+    "peer_data/last_error.json": Call.LAST_ERROR,
+    "": Call.LISTING,
+}
+"""What stands behind ``/openstack/{version}/``."""
+
+LISTED = tuple(sorted(path for path, call in PATHS.items() if call not in (Call.META_DATA, Call.LISTING)))
+"""Our entries in the listing of a version, behind nova's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request target, understood."""
+
+    call: Call
+    version: str
+    """``latest``, a date, or whatever stands in its place; empty for `Call.OTHER`."""
+    path: str
+    """Normalised."""
+    query: bytes
+    """As it came, without the question mark."""
+
+
+def understand(target: bytes) -> Target:
+    """
+    What *target* (path and query, as it came) asks for.
+
+    Source: nova, api/metadata/base.py, lookup: the decoded path through ``posixpath.normpath``. Slashes
+    at the front, which that would keep when there are two, are one already (paste.urlmap, normalize_url).
+    """
+    # Readers ask the same short thing again and again; publishes, which are long, are each another.
+    return _understand_again(target) if len(target) <= 256 else _understand(target)
+
+
+def _understand(target: bytes) -> Target:
+    raw_path, _, query = target.partition(b"?")
+    path = unquote(raw_path.decode("latin-1"), errors="replace")
+    path = posixpath.normpath("/" + path.lstrip("/"))
+    tokens = path.split("/", 3)
+    if len(tokens) < 3 or tokens[1] != "openstack":
+        return Target(Call.OTHER, "", path, query)
+    call = PATHS.get(tokens[3] if len(tokens) == 4 else "", Call.OTHER)
+    return Target(call, tokens[2] if call is not Call.OTHER else "", path, query)
+
+
+_understand_again = lru_cache(maxsize=1024)(_understand)
+
+
+def parameters(query: bytes) -> list[tuple[str, str]]:
+    """
+    The parameters of a query string, in order, form-decoded; an escape that is none stays as it is.
+
+    Raises:
+        ParameterInvalid: not UTF-8 when decoded.
+    """
+    found = []
+    for part in query.decode("latin-1").split("&"):
+        if not part:
+            continue
+        name, _, value = part.partition("=")
+        try:
+            # latin-1 above kept raw bytes apart; back to bytes first, so that raw and escaped UTF-8 mean the same.
+            found.append((_decode(name), _decode(value)))
+        except UnicodeDecodeError as error:
+            raise ParameterInvalid("the query string is not UTF-8 once its percent-escapes are decoded") from error
+    return found
+
+
+def _decode(part: str) -> str:
+    return unquote_plus(part, encoding="latin-1").encode("latin-1").decode("utf-8")

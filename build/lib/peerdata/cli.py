@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+The operator's command. Exit codes: 0 done, 1 it failed (the message says how), 2 the command or a setting is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import uvloop
+from oslo_config import cfg, generator
+from oslo_log import log
+
+from peerdata import __version__, app
+from peerdata.errors import PeerdataError, SettingsInvalid
+from peerdata.model import Instance
+from peerdata.settings import SECTIONS, Settings, load
+from peerdata.store import entries, migrate
+from peerdata.store.engine import connect, translated_errors
+
+Command = Callable[[Settings, cfg.ConfigOpts, argparse.Namespace], int]
+
+DEFAULT_CONFIG_FILE = "/etc/peerdata/peerdata.conf"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        if parsed.run is None:  # the only command that needs no settings
+            return sample()
+        settings, conf = load(parsed.config_file or _default_config_files())
+        run: Command = parsed.run
+        code: int = run(settings, conf, parsed)
+        return code
+    except SettingsInvalid as error:
+        print(f"peerdata: {error.message}", file=sys.stderr)
+        return 2
+    except PeerdataError as error:
+        print(f"peerdata: {error.message}", file=sys.stderr)
+        return 1
+
+
+def _default_config_files() -> list[str]:
+    return [DEFAULT_CONFIG_FILE] if Path(DEFAULT_CONFIG_FILE).exists() else []
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config-file",
+        action="append",
+        metavar="FILE",
+        help=f"settings; may be given more than once, a later file counts over an earlier ({DEFAULT_CONFIG_FILE})",
+    )
+    parser = argparse.ArgumentParser(
+        prog="peerdata",
+        description="Instances of one project find each other through the metadata address.",
+        epilog="Every setting can also come from the environment: OS_<GROUP>__<OPTION>. "
+        "Exit codes: 0 done, 1 failed, 2 wrong command or setting.",
+    )
+    parser.add_argument("--version", action="version", version=f"peerdata {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser("serve", parents=[common], help="run the service until SIGTERM")
+    command.set_defaults(run=serve)
+    command = commands.add_parser("settings", parents=[common], help="print the settings in force, secrets masked")
+    command.set_defaults(run=show_settings)
+    command = commands.add_parser("sample", help="print a commented sample of the settings file")
+    command.set_defaults(run=None)
+
+    database = commands.add_parser("db", help="the store's schema").add_subparsers(metavar="COMMAND", required=True)
+    command = database.add_parser("upgrade", parents=[common], help="bring it to this version's")
+    command.set_defaults(run=upgrade)
+    command = database.add_parser("current", parents=[common], help="print its revision, and this version's")
+    command.set_defaults(run=show_revision)
+
+    instances = commands.add_parser("instance", help="what an instance has published")
+    of_instance = instances.add_subparsers(metavar="COMMAND", required=True)
+    command = of_instance.add_parser(
+        "remove",
+        parents=[common],
+        help="take all its keys away, as when it left; peers see it gone, and it may publish anew. The service may run",
+    )
+    command.add_argument("uuid", help="the instance")
+    command.set_defaults(run=remove_instance)
+    return parser
+
+
+def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+    """Run the service."""
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING", "httpcore=WARNING"])
+    log.setup(conf, "peerdata", __version__)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    uvloop.run(app.serve(settings))
+    return 0
+
+
+def show_settings(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+    """Print what is in force."""
+    for name, section in SECTIONS.items():
+        print(f"[{section.group}]")
+        for entry in fields(section):
+            value = getattr(getattr(settings, name), entry.name)
+            if isinstance(value, tuple):
+                value = ",".join(value)
+            masked = value and entry.metadata["rules"].get("secret")
+            print(f"{entry.name} = {'***' if masked else value}")
+        print()
+    return 0
+
+
+def sample() -> int:
+    """Print the commented sample."""
+    conf = cfg.ConfigOpts()
+    generator.register_cli_opts(conf)
+    conf(["--namespace", "peerdata", "--namespace", "oslo.log", "--wrap-width", "100"])
+    generator.generate(conf, sys.stdout)
+    return 0
+
+
+def upgrade(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+    """Upgrade the store's schema."""
+    migrate.upgrade(settings.database.connection, busy_timeout_s=settings.database.busy_timeout)
+    print(f"the store has schema {migrate.newest()}")
+    return 0
+
+
+def show_revision(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+    """Print the store's schema revision."""
+    found = migrate.current(settings.database.connection, busy_timeout_s=settings.database.busy_timeout)
+    print(f"the store has schema {found or 'none, it is empty'}; this version wants {migrate.newest()}")
+    return 0
+
+
+def remove_instance(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
+    """Take an instance's keys away, in every project that knows it."""
+    database = settings.database
+    migrate.prepare(database.connection, busy_timeout_s=database.busy_timeout)
+    writing = connect(database.connection, busy_timeout_s=database.busy_timeout, writes=True)
+    with translated_errors("removing"), writing.begin() as connection:
+        gone = {
+            project_id: entries.remove(connection, Instance(parsed.uuid, project_id))
+            for project_id in entries.find_projects(connection, parsed.uuid)
+        }
+    writing.dispose()
+    if not gone:
+        print(f"peerdata: instance {parsed.uuid} has published nothing", file=sys.stderr)
+        return 1
+    for project_id, number in gone.items():
+        print(f"removed {number} keys of instance {parsed.uuid} in project {project_id}")
+    return 0

@@ -1,0 +1,509 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+What an operator can set: one frozen dataclass per section, each field an oslo.config option.
+
+The help text of a field is the only place where a setting is explained: the
+commented sample, ``docs/settings.md`` and ``peerdata settings`` are generated
+from it. Names that nova, neutron or oslo have for the same thing are theirs.
+Everything that cannot work is refused here, before anything is started.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from oslo_config import cfg
+from oslo_log import log
+
+from peerdata.errors import SettingsInvalid
+
+IDENTITY_MODES = ("neutron", "upstream", "inventory")
+
+
+def _setting(option: type[cfg.Opt], default: Any, explanation: str, **rules: Any) -> Any:
+    return field(
+        default=default,
+        repr=not rules.get("secret"),
+        metadata={"option": option, "help": explanation.strip(), "rules": rules},
+    )
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Of the whole process."""
+
+    group: ClassVar[str] = "DEFAULT"
+
+    state_path: str = _setting(
+        cfg.StrOpt,
+        "/var/lib/peerdata",
+        "Directory for what the service keeps itself, the embedded store above all. It is made, mode 0700, where it is "
+        "missing. Its disk decides how fast a publish is: one fsync for each group of them.",
+    )
+
+
+@dataclass(frozen=True)
+class InstanceApiSettings:
+    """Where instances, or the metadata proxies in front of them, reach the service."""
+
+    group: ClassVar[str] = "instance_api"
+
+    listen: tuple[str, ...] = _setting(
+        cfg.ListOpt,
+        ("127.0.0.1:8775",),
+        "Addresses to listen on, each host:port; IPv6 in brackets, as in [::]:8775, which listens on IPv6 alone. 8775 "
+        "is nova's own metadata port. Plain HTTP: name an address that only neutron's agents reach, or use listen_tls.",
+    )
+    listen_tls: tuple[str, ...] = _setting(
+        cfg.ListOpt,
+        (),
+        "Addresses to listen on with TLS, each host:port. Neutron's agents use it with nova_metadata_protocol = https.",
+    )
+    ssl_cert_file: str = _setting(cfg.StrOpt, "", "Certificate, with its chain, of the TLS listeners (PEM).")
+    ssl_key_file: str = _setting(cfg.StrOpt, "", "Private key of ssl_cert_file (PEM, not encrypted).")
+    ssl_ca_file: str = _setting(
+        cfg.StrOpt,
+        "",
+        "Certificate authorities (PEM). When set, a TLS client must show a certificate that one of them signed, as "
+        "neutron's agents do with nova_client_cert and nova_client_priv_key.",
+    )
+    max_connections: int = _setting(
+        cfg.IntOpt,
+        4096,
+        "Connections at once; one more is answered 503. Each costs about 10 kB and a file descriptor.",
+        min=1,
+        max=1_000_000,
+    )
+    head_timeout: float = _setting(
+        cfg.FloatOpt,
+        10.0,
+        "Seconds within which a request's line and headers must arrive; slower connections are closed.",
+        min=0.1,
+        max=300,
+    )
+    body_timeout: float = _setting(
+        cfg.FloatOpt,
+        30.0,
+        "Seconds within which a request's body must arrive; then it is answered 400. haproxy in front of an agent "
+        "gives up after 32.",
+        min=0.1,
+        max=300,
+    )
+    idle_timeout: float = _setting(
+        cfg.FloatOpt,
+        75.0,
+        "Seconds for which a connection may stay open without a request. Longer saves agents connections, and costs "
+        "their memory.",
+        min=0.1,
+        max=3600,
+    )
+    graceful_shutdown_timeout: float = _setting(
+        cfg.FloatOpt,
+        8.0,
+        "Seconds that running requests get to finish after SIGTERM; then they are cut. Below 10, so that the process "
+        "has ended within 10.",
+        min=0,
+        max=9,
+    )
+
+
+@dataclass(frozen=True)
+class OperatorApiSettings:
+    """Health and metrics, for the operator alone."""
+
+    group: ClassVar[str] = "operator_api"
+
+    listen: tuple[str, ...] = _setting(
+        cfg.ListOpt,
+        ("127.0.0.1:9775",),
+        "Addresses, each host:port, for /healthz (the process lives), /readyz (store and nova answer) and /metrics "
+        "(Prometheus). Plain HTTP without a password: never an address that instances reach. Empty: none.",
+    )
+
+
+@dataclass(frozen=True)
+class NovaSettings:
+    """The nova-metadata-api behind the service."""
+
+    group: ClassVar[str] = "nova"
+
+    metadata_url: str = _setting(
+        cfg.StrOpt,
+        "",
+        "URL of nova-metadata-api, such as http://127.0.0.1:8775, without a path. Empty: stand-alone, no nova; the "
+        "inventory says who is asking.",
+    )
+    timeout: float = _setting(
+        cfg.FloatOpt,
+        20.0,
+        "Seconds for one question to nova, from connecting to the last byte; then 504. Keep it below 30: haproxy in "
+        "front of an agent gives up after 32.",
+        min=0.1,
+        max=300,
+    )
+    max_connections: int = _setting(
+        cfg.IntOpt,
+        64,
+        "Connections to nova at once; further questions wait for a free one, within timeout. Not more than nova has "
+        "workers and listen queue for.",
+        min=1,
+        max=10_000,
+    )
+    max_answer_bytes: int = _setting(
+        cfg.IntOpt,
+        4 * 1024 * 1024,
+        "Longest answer that is taken from nova; a longer one is answered 502. It is held in memory, once for each "
+        "request that is under way.",
+        min=65_536,
+        max=1 << 30,
+    )
+    cafile: str = _setting(
+        cfg.StrOpt, "", "Certificate authorities (PEM) for an https metadata_url. Empty: the system's."
+    )
+    certfile: str = _setting(cfg.StrOpt, "", "Client certificate (PEM) to show to nova.")
+    keyfile: str = _setting(cfg.StrOpt, "", "Private key of certfile (PEM).")
+    insecure: bool = _setting(cfg.BoolOpt, False, "Do not check nova's certificate. For laboratories.")
+
+
+@dataclass(frozen=True)
+class NeutronSettings:
+    """What is agreed with neutron's metadata agents."""
+
+    group: ClassVar[str] = "neutron"
+
+    metadata_proxy_shared_secret: str = _setting(
+        cfg.StrOpt,
+        "",
+        "The same secret as in nova's [neutron] metadata_proxy_shared_secret and in the metadata agents. With it the "
+        "agents sign which instance is asking.",
+        secret=True,
+    )
+
+
+@dataclass(frozen=True)
+class IdentitySettings:
+    """How the service knows which instance is asking."""
+
+    group: ClassVar[str] = "identity"
+
+    mode: str = _setting(
+        cfg.StrOpt,
+        "",
+        "neutron: signed headers of the metadata agents. upstream: whatever nova makes of the headers or the address. "
+        "inventory: a file. Empty: neutron with a nova, inventory without.",
+        choices=("", *IDENTITY_MODES),
+    )
+    inventory_file: str = _setting(
+        cfg.StrOpt, "", "YAML file that maps source addresses to instances. Read at the start and again at SIGHUP."
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        cfg.ListOpt,
+        (),
+        "Addresses or networks (CIDR) of proxies whose X-Forwarded-For, and with mode upstream whose "
+        "X-Metadata-Provider and other identity headers, are believed. Of anybody else they are ignored. Not used with "
+        "mode neutron: there the signature is the proof.",
+    )
+    proof_lifetime: float = _setting(
+        cfg.FloatOpt,
+        300.0,
+        "Seconds for which nova's word on who an instance is counts. Each instance that asks costs nova one question "
+        "in that time; a deleted instance is known for as long.",
+        min=0,
+        max=86_400,
+    )
+    stale_proof_lifetime: float = _setting(
+        cfg.FloatOpt,
+        86_400.0,
+        "Seconds after which a proof is too old even for reading the list of peers while nova is away.",
+        min=0,
+        max=31 * 86_400,
+    )
+    max_proofs: int = _setting(
+        cfg.IntOpt,
+        100_000,
+        "Instances whose proof is remembered; the one unused for longest makes room. Each costs about 700 bytes.",
+        min=1,
+        max=10_000_000,
+    )
+
+
+@dataclass(frozen=True)
+class LimitsSettings:
+    """How much an instance and a project may keep."""
+
+    group: ClassVar[str] = "limits"
+
+    max_value_chars: int = _setting(
+        cfg.IntOpt,
+        255,
+        "Longest value, in characters. Nova's own is 255; programs that read meta_data.json may not expect more.",
+        min=1,
+        max=65_536,
+    )
+    max_keys_per_instance: int = _setting(
+        cfg.IntOpt, 128, "Keys that one instance may set, shared and unshared together.", min=1, max=10_000
+    )
+    max_keys_per_project: int = _setting(
+        cfg.IntOpt,
+        20_000,
+        "Keys that all instances of a project together may set. A full read sends all shared ones to each that asks, "
+        "so a project of N peers costs N times this when it boots.",
+        min=1,
+        max=10_000_000,
+    )
+    max_body_bytes: int = _setting(
+        cfg.IntOpt,
+        65_536,
+        "Longest request body, pass-through included; nothing beyond is read. Neutron's newer agents carry 3.8 kB.",
+        min=1024,
+        max=1 << 20,
+    )
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """The store."""
+
+    group: ClassVar[str] = "database"
+
+    connection: str = _setting(
+        cfg.StrOpt,
+        "sqlite:///$state_path/peerdata.sqlite",
+        "SQLAlchemy URL of the store. Only SQLite, the embedded store, is there yet: sqlite:////absolute/path.",
+        secret=True,
+    )
+    busy_timeout: float = _setting(
+        cfg.FloatOpt,
+        5.0,
+        "Seconds to wait for a store that somebody else has locked; then 503.",
+        min=0,
+        max=25,
+    )
+    max_waiting_writes: int = _setting(
+        cfg.IntOpt,
+        1000,
+        "Publishes that may wait for the store at once; one more is answered 503 without waiting.",
+        min=1,
+        max=100_000,
+    )
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """Projects held in memory, ready to be sent."""
+
+    group: ClassVar[str] = "cache"
+
+    max_bytes: int = _setting(
+        cfg.IntOpt,
+        64 * 1024 * 1024,
+        "Memory for projects that are being read, by estimate. The one unread for longest leaves; it costs one read of "
+        "the store to bring it back. One project alone may go over.",
+        min=0,
+        max=1 << 36,
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections; what `load` returns has been checked as a whole."""
+
+    service: ServiceSettings = ServiceSettings()
+    instance_api: InstanceApiSettings = InstanceApiSettings()
+    operator_api: OperatorApiSettings = OperatorApiSettings()
+    nova: NovaSettings = NovaSettings()
+    neutron: NeutronSettings = NeutronSettings()
+    identity: IdentitySettings = IdentitySettings()
+    limits: LimitsSettings = LimitsSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    cache: CacheSettings = CacheSettings()
+
+    @property
+    def identity_mode(self) -> str:
+        """``[identity] mode``, or what follows from whether there is a nova."""
+        return self.identity.mode or ("neutron" if self.nova.metadata_url else "inventory")
+
+
+SECTIONS: dict[str, Any] = {section.name: section.default.__class__ for section in fields(Settings)}
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """The options of every section, for oslo-config-generator (entry point ``oslo.config.opts``)."""
+    return [(section.group, [_option(entry) for entry in fields(section)]) for section in SECTIONS.values()]
+
+
+def _option(entry: Any) -> cfg.Opt:
+    default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
+    option: cfg.Opt = entry.metadata["option"](
+        entry.name, default=default, help=entry.metadata["help"], **entry.metadata["rules"]
+    )
+    return option
+
+
+def load(config_files: Sequence[str], environment: dict[str, str] | None = None) -> tuple[Settings, cfg.ConfigOpts]:
+    """
+    Read *config_files*, later ones over earlier, and ``OS_<GROUP>__<OPTION>`` variables over all of them.
+
+    Returns:
+        The settings, and the oslo.config object for libraries that want it (oslo.log).
+
+    Raises:
+        SettingsInvalid: an option is unknown, cannot be read, or does not go with another.
+    """
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    for group, options in list_opts():
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    try:
+        conf(args=[], project="peerdata", default_config_files=list(config_files), use_env=True)
+        _refuse_unknown(conf, config_files, os.environ if environment is None else environment)
+        settings = Settings(**{name: _read(conf, section) for name, section in SECTIONS.items()})
+    except (cfg.Error, ValueError) as exc:
+        raise SettingsInvalid(f"{' '.join(str(exc).split())}; mend the configuration and start again") from exc
+    _check(settings)
+    return settings, conf
+
+
+def _read(conf: cfg.ConfigOpts, section: Any) -> Any:
+    source = conf if section.group == "DEFAULT" else conf[section.group]
+    values = {}
+    for entry in fields(section):
+        option = f"[{section.group}] {entry.name}"
+        try:
+            value = source[entry.name]
+        except (cfg.TemplateSubstitutionError, cfg.NoSuchOptError):
+            # Its own words would show the value, which may be a secret.
+            raise SettingsInvalid(f"{option}: a dollar sign names another option; write $$ for a dollar") from None
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingsInvalid(f"{option}: {value} is not a number of seconds")
+        values[entry.name] = tuple(value) if isinstance(value, list) else value
+    return section(**values)
+
+
+def _refuse_unknown(conf: cfg.ConfigOpts, config_files: Sequence[str], environment: Any) -> None:
+    """Oslo.config ignores what it does not know; a mistyped option would silently not be set."""
+    groups = {section.group for section in SECTIONS.values()} - {"DEFAULT"}
+    # Iterating over conf gives the options of [DEFAULT], oslo.log's among them, and the groups.
+    known = {"DEFAULT": {name.replace("-", "_") for name in conf} - groups} | {
+        group: set(conf[group]) for group in groups
+    }
+    for path in config_files:
+        parsed: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(path, parsed).parse()
+        for group, options in parsed.items():
+            if group not in known:
+                raise SettingsInvalid(f"{path}: there is no section [{group}]; known are {_names(known)}", group=group)
+            for name in options:
+                if name.replace("-", "_") not in known[group]:
+                    raise SettingsInvalid(
+                        f"{path}: [{group}] has no option '{name}'; `peerdata sample` prints all of them", option=name
+                    )
+    for variable in environment:
+        group, parts, name = variable.removeprefix("OS_").partition("__")
+        if not (variable.startswith("OS_") and group and parts and name):
+            continue
+        section = next((section for section in known if section.upper() == group.upper()), None)
+        if section is None:
+            raise SettingsInvalid(f"{variable} in the environment: there is no section; known are {_names(known)}")
+        if name.lower() not in known[section]:
+            raise SettingsInvalid(f"{variable} in the environment: [{section}] has no option '{name.lower()}'")
+
+
+def _names(known: dict[str, set[str]]) -> str:
+    return ", ".join(f"[{group}]" for group in sorted(known))
+
+
+def _check(settings: Settings) -> None:
+    """Raise `SettingsInvalid` for what is well-formed alone but cannot work together."""
+    api = settings.instance_api
+    if not api.listen and not api.listen_tls:
+        raise SettingsInvalid("[instance_api] listen is empty, and so is listen_tls: name a host:port in one of them")
+    for option, addresses in (("listen", api.listen), ("listen_tls", api.listen_tls)):
+        for address in addresses:
+            parse_address(address, option=f"[instance_api] {option}")
+    for address in settings.operator_api.listen:
+        parse_address(address, option="[operator_api] listen")
+    if api.listen_tls and not (api.ssl_cert_file and api.ssl_key_file):
+        raise SettingsInvalid("[instance_api] listen_tls needs ssl_cert_file and ssl_key_file")
+    if bool(settings.nova.certfile) != bool(settings.nova.keyfile):
+        raise SettingsInvalid("[nova] certfile and keyfile go together: set both, or neither")
+    files = {
+        f"[{section.group}] {name}": getattr(section, name)
+        for section, names in (
+            (api, ("ssl_cert_file", "ssl_key_file", "ssl_ca_file")),
+            (settings.nova, ("cafile", "certfile", "keyfile")),
+            (settings.identity, ("inventory_file",)),
+        )
+        for name in names
+    }
+    for option, path in files.items():
+        if path and not os.access(path, os.R_OK):
+            raise SettingsInvalid(f"{option}: cannot read '{path}'; does it exist, and may this user read it?")
+    _check_nova(settings.nova.metadata_url)
+    _check_identity(settings)
+    if not settings.database.connection.startswith("sqlite://"):
+        raise SettingsInvalid("[database] connection must begin with sqlite:///, the only store there is yet")
+
+
+def _check_nova(url: str) -> None:
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True) and bare
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingsInvalid(
+            f"[nova] metadata_url '{url}' must be http://host:port or https://host:port, with nothing behind it"
+        )
+
+
+def _check_identity(settings: Settings) -> None:
+    mode = settings.identity_mode
+    if mode == "neutron" and not settings.neutron.metadata_proxy_shared_secret:
+        raise SettingsInvalid(
+            "[neutron] metadata_proxy_shared_secret is empty, so anybody could claim to be any instance; set the value "
+            "that nova and neutron's metadata agents have"
+        )
+    if mode in ("neutron", "upstream") and not settings.nova.metadata_url:
+        raise SettingsInvalid(
+            f"[identity] mode = {mode} needs a nova that says who an instance is: set [nova] metadata_url"
+        )
+    if mode == "inventory" and not settings.identity.inventory_file:
+        raise SettingsInvalid(
+            "nothing says who is asking: set [nova] metadata_url (in front of nova), or [identity] inventory_file "
+            "(stand-alone)"
+        )
+    if mode == "inventory" and settings.nova.metadata_url:
+        raise SettingsInvalid("[identity] mode = inventory is for stand-alone use: empty [nova] metadata_url")
+    for network in settings.identity.trusted_proxies:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError as exc:
+            raise SettingsInvalid(f"[identity] trusted_proxies: '{network}' is no address or network") from exc
+
+
+def parse_address(text: str, *, option: str) -> tuple[str, int]:
+    """``host:port`` or ``[v6]:port`` as (host, port); port 0 lets the system choose."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise SettingsInvalid(f"{option}: write the IPv6 address of '{text}' in brackets, as in [::1]:8775")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise SettingsInvalid(f"{option}: '{text}' is not host:port, as in 127.0.0.1:8775")
+    return host, int(port)
+
+
+def no_password() -> str:
+    """For OpenSSL, which would ask on the terminal for the password of an encrypted key."""
+    raise ValueError("the private key is encrypted, and there is nobody to ask for its password")

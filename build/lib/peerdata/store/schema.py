@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+What is kept: the tables, each column with its meaning. `migrations/` brings a store here from any earlier schema.
+
+Every table begins with the project, so that what is read together lies together and
+no statement can reach across projects by forgetting a condition. A revision is a number of the project's own sequence.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
+)
+
+# Keystone's project ids are 32 hexadecimal digits; its column, and so ours, has 64 (keystone: resource/backends).
+_PROJECT = String(64)
+_UUID = String(36)
+
+project = Table(
+    "project",
+    metadata,
+    Column("project_id", _PROJECT, primary_key=True),
+    Column("revision", BigInteger, nullable=False),  # of the last accepted change; grows by one with each
+    Column("entries", Integer, nullable=False),  # how many entries the project has, for its quota
+    Column("forgotten", BigInteger, nullable=False),  # revision up to which removals are no longer kept
+    sqlite_with_rowid=False,
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("project_id", _PROJECT, primary_key=True),
+    Column("uuid", _UUID, primary_key=True),
+    Column("joined", BigInteger, nullable=False),  # revision at which it first shared; 0: shares nothing
+    Column("revision", BigInteger, nullable=False),  # of the last change to a key it shares; 0: shares nothing
+    Index(None, "project_id", "revision"),
+    sqlite_with_rowid=False,
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("project_id", _PROJECT, primary_key=True),
+    Column("uuid", _UUID, primary_key=True),  # of the instance that set it, as proven
+    Column("key", String(243), primary_key=True),  # without from_server_
+    Column("value", Text, nullable=False),
+    Column("shared", Boolean, nullable=False),
+    Column("published_at", BigInteger, nullable=False),  # UTC, whole seconds since 1970
+    sqlite_with_rowid=False,
+)
+
+removal = Table(
+    "removal",
+    metadata,
+    Column("project_id", _PROJECT, primary_key=True),
+    Column("revision", BigInteger, primary_key=True),  # of the removal itself
+    Column("uuid", _UUID, nullable=False),  # of the instance that left
+    sqlite_with_rowid=False,
+)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("project_id", _PROJECT, primary_key=True),
+    Column("uuid", _UUID, primary_key=True),
+    Column("error", Text, nullable=False),  # the answer's "error" member, JSON
+    Column("call", Text, nullable=False),  # method and path
+    Column("refused_at", BigInteger, nullable=False),  # UTC, whole seconds since 1970
+    Index(None, "refused_at"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+The inventory: a YAML file that says which instance has which address, for use without OpenStack.
+
+    instances:
+      - uuid: 7f3c1c0e-4b1e-4b6e-9d5e-0d0f6a3b2c11
+        project_id: demo
+        addresses: [192.0.2.11, 2001:db8::11]
+        name: web-1                      # optional, as are all below
+        hostname: web-1.example.org
+        launch_index: 0
+        availability_zone: rack-1
+        meta: {role: web}
+        public_keys: {ops: ssh-ed25519 AAAA...}
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid as uuids
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from peerdata.errors import SettingsInvalid
+from peerdata.model import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One instance of the inventory: who it is, and what its metadata document says of it."""
+
+    instance: Instance
+    name: str
+    hostname: str
+    launch_index: int
+    availability_zone: str
+    meta: dict[str, str] = field(default_factory=dict)
+    public_keys: dict[str, str] = field(default_factory=dict)
+
+
+class Inventory:
+    """Instances by address, from a file that can be read again while the service runs."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._by_address: dict[str, Listed] = {}
+        self._by_instance: dict[Instance, Listed] = {}
+        self.reload()
+
+    def find(self, address: str) -> Listed | None:
+        """The instance with that source address."""
+        return self._by_address.get(address) or self._by_address.get(_canonical(address))
+
+    def describe(self, instance: Instance) -> Listed | None:
+        """What the file says of an instance; None where it has just been taken out."""
+        return self._by_instance.get(instance)
+
+    def reload(self) -> int:
+        """
+        Read the file again; all of it counts from now on, or, where it is wrong, nothing of it.
+
+        Returns:
+            How many instances it has.
+
+        Raises:
+            SettingsInvalid: it cannot be read, and where in it the fault is.
+        """
+        by_address: dict[str, Listed] = {}
+        by_instance: dict[Instance, Listed] = {}
+        uuids: set[str] = set()
+        for number, record in enumerate(self._read(), start=1):
+            where = f"{self._path}: instance {number}"
+            listed, addresses = _parse(record, where)
+            if listed.instance.uuid in uuids:
+                raise SettingsInvalid(f"{where}: uuid {listed.instance.uuid} is there twice")
+            uuids.add(listed.instance.uuid)
+            by_instance[listed.instance] = listed
+            for address in addresses:
+                if address in by_address:
+                    raise SettingsInvalid(f"{where}: address {address} is another instance's already")
+                by_address[address] = listed
+        self._by_address, self._by_instance = by_address, by_instance
+        return len(by_instance)
+
+    def _read(self) -> list[Any]:
+        try:
+            content = yaml.safe_load(Path(self._path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsInvalid(f"cannot read the inventory '{self._path}': {error.strerror}") from error
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that cannot be
+            raise SettingsInvalid(f"{self._path} is not YAML: {' '.join(str(error).split())}") from error
+        instances = content.get("instances") if isinstance(content, dict) else None
+        if not isinstance(instances, list) or not instances:
+            raise SettingsInvalid(f"{self._path}: at its top there must be 'instances:' with a list of them")
+        return instances
+
+
+def _parse(record: Any, where: str) -> tuple[Listed, list[str]]:
+    known = {*Listed.__slots__, "uuid", "project_id", "addresses"} - {"instance"}
+    if not isinstance(record, dict):
+        raise SettingsInvalid(f"{where} is not a mapping of names to values")
+    if unknown := sorted(str(name) for name in record if name not in known):
+        raise SettingsInvalid(f"{where}: unknown '{unknown[0]}'; known are {', '.join(sorted(known))}")
+    try:
+        uuid = str(uuids.UUID(str(record.get("uuid"))))
+    except ValueError as error:
+        raise SettingsInvalid(f"{where}: uuid is missing, or not a UUID") from error
+    project_id = record.get("project_id")
+    if not isinstance(project_id, str) or not 0 < len(project_id) <= 64:
+        raise SettingsInvalid(f"{where}: project_id must be a string of 1 to 64 characters (quote a number)")
+    given = record.get("addresses")
+    if not isinstance(given, list) or not given or not all(isinstance(address, str) for address in given):
+        raise SettingsInvalid(f"{where}: addresses must be a list of at least one IP address")
+    try:
+        addresses = [str(ipaddress.ip_address(address)) for address in given]
+    except ValueError as error:
+        raise SettingsInvalid(f"{where}: {error}") from error
+    if twice := next((address for address in addresses if addresses.count(address) > 1), None):
+        raise SettingsInvalid(f"{where}: address {twice} is there twice")
+    name = _string(record, "name", uuid, where)
+    index = record.get("launch_index", 0)
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise SettingsInvalid(f"{where}: launch_index must be a whole number from 0")
+    return Listed(
+        Instance(uuid, project_id),
+        name=name,
+        hostname=_string(record, "hostname", name, where),
+        launch_index=index,
+        availability_zone=_string(record, "availability_zone", "nova", where),
+        meta=_strings(record, "meta", where),
+        public_keys=_strings(record, "public_keys", where),
+    ), addresses
+
+
+def _string(record: dict[str, Any], name: str, default: str, where: str) -> str:
+    value = record.get(name, default)
+    if not isinstance(value, str) or not value:
+        raise SettingsInvalid(f"{where}: {name} must be a string (quote a number)")
+    return value
+
+
+def _strings(record: dict[str, Any], name: str, where: str) -> dict[str, str]:
+    value = record.get(name, {})
+    if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
+        raise SettingsInvalid(f"{where}: {name} must map strings to strings (quote numbers)")
+    return value
+
+
+def _canonical(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return ""

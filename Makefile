@@ -25,10 +25,11 @@ serve: $(READY) ## Run the service stand-alone, with four demo instances to try
 	@cat demo/try.txt
 	@exec $(BIN)/python -m peerdata serve --config-file demo/peerdata.conf
 
-test: $(READY) ## Pass every test; builds real nova, neutron and the rest in .peers first
+test: $(READY) ## Pass every test; builds nova, neutron, PostgreSQL and the other real peers in .peers
 	$(BIN)/python -m pytest tests/unit tests/store tests/api tests/test_map.py
 	$(BIN)/python -m tests.chain.peers
-	$(BIN)/python -m pytest tests/live tests/chain
+	$(BIN)/python -m tests.databases
+	$(BIN)/python -m pytest tests/live tests/databases tests/chain
 
 test-quick: $(READY) ## Pass the tests that need no peers
 	$(BIN)/python -m pytest tests/unit tests/store tests/api tests/test_map.py

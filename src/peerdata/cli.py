@@ -19,10 +19,8 @@ from oslo_log import log
 
 from peerdata import __version__, app
 from peerdata.errors import PeerdataError, SettingsInvalid
-from peerdata.model import Instance
 from peerdata.settings import SECTIONS, Settings, load
-from peerdata.store import entries, migrate
-from peerdata.store.engine import connect, translated_errors
+from peerdata.store import migrate, repairs
 
 Command = Callable[[Settings, cfg.ConfigOpts, argparse.Namespace], int]
 
@@ -80,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=upgrade)
     command = database.add_parser("current", parents=[common], help="print its revision, and this version's")
     command.set_defaults(run=show_revision)
+    command = database.add_parser(
+        "restored",
+        parents=[common],
+        help="say that a backup was put back, before the service starts: whoever follows reads everything once",
+    )
+    command.set_defaults(run=restart_revisions)
 
     instances = commands.add_parser("instance", help="what an instance has published")
     of_instance = instances.add_subparsers(metavar="COMMAND", required=True)
@@ -140,17 +144,17 @@ def show_revision(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.N
     return 0
 
 
+def restart_revisions(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+    """Let no revision of a restored store be taken for one of before."""
+    number = repairs.restart_revisions(settings.database.connection, busy_timeout_s=settings.database.busy_timeout)
+    print(f"moved the revisions of {number} projects on")
+    return 0
+
+
 def remove_instance(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
     """Take an instance's keys away, in every project that knows it."""
     database = settings.database
-    migrate.prepare(database.connection, busy_timeout_s=database.busy_timeout)
-    writing = connect(database.connection, busy_timeout_s=database.busy_timeout, writes=True)
-    with translated_errors("removing"), writing.begin() as connection:
-        gone = {
-            project_id: entries.remove(connection, Instance(parsed.uuid, project_id))
-            for project_id in entries.find_projects(connection, parsed.uuid)
-        }
-    writing.dispose()
+    gone = repairs.remove_instance(database.connection, parsed.uuid, busy_timeout_s=database.busy_timeout)
     if not gone:
         print(f"peerdata: instance {parsed.uuid} has published nothing", file=sys.stderr)
         return 1

@@ -251,7 +251,7 @@ class UpstreamSilent(UpstreamFailed):
 
 
 class StoreUnavailable(PeerdataError):
-    """The store cannot be read or written now. Nothing was stored; try again."""
+    """The store cannot be read or written now. Nothing was stored, unless the message says that it is not known."""
 
     code = "peerdata.store.unavailable"
 

@@ -142,9 +142,9 @@ class NovaSettings:
     )
     timeout: float = _setting(
         cfg.FloatOpt,
-        20.0,
-        "Seconds for one question to nova, from connecting to the last byte; then 504. Keep it below 30: haproxy in "
-        "front of an agent gives up after 32.",
+        9.0,
+        "Seconds for one question to nova, from connecting to the last byte; then 504. A call may have to ask up to "
+        "three times, and haproxy in front of an agent gives up after 32 s.",
         min=0.1,
         max=300,
     )
@@ -276,13 +276,15 @@ class DatabaseSettings:
     connection: str = _setting(
         cfg.StrOpt,
         "sqlite:///$state_path/peerdata.sqlite",
-        "SQLAlchemy URL of the store. Only SQLite, the embedded store, is there yet: sqlite:////absolute/path.",
+        "SQLAlchemy URL of the store: sqlite:////absolute/path (embedded, for one host), "
+        "postgresql+psycopg://user:password@host/name, or mysql+pymysql://user:password@host/name (MariaDB, and each "
+        "node of a Galera cluster). A server's needs `peerdata db upgrade` once.",
         secret=True,
     )
     busy_timeout: float = _setting(
         cfg.FloatOpt,
         5.0,
-        "Seconds to wait for a store that somebody else has locked; then 503.",
+        "Seconds to wait for a store that is locked, busy or silent; then 503.",
         min=0,
         max=25,
     )
@@ -448,8 +450,6 @@ def _check(settings: Settings) -> None:
             raise SettingsInvalid(f"{option}: cannot read '{path}'; does it exist, and may this user read it?")
     _check_nova(settings.nova.metadata_url)
     _check_identity(settings)
-    if not settings.database.connection.startswith("sqlite://"):
-        raise SettingsInvalid("[database] connection must begin with sqlite:///, the only store there is yet")
 
 
 def _check_nova(url: str) -> None:

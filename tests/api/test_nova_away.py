@@ -231,6 +231,41 @@ async def test_a_silent_nova_does_not_hold_up_every_reader_with_an_old_proof(imp
     assert len(impatient.nova.seen) <= 1
 
 
+@pytest.mark.parametrize("ill", FAILED.values(), ids=FAILED.keys())
+async def test_a_failure_gives_its_connection_back(behind_nova: Cloud, ill: Ill) -> None:
+    """With a single one to nova, the next request would wait for it."""
+    parts = await behind_nova.rebuild(nova={"max_connections": 1, "max_answer_bytes": 65_536})
+    alice = behind_nova.guest(ALICE, parts)
+    ill(behind_nova.nova)
+    for method in ("GET", "POST", "GET", "POST"):
+        assert_failed(await alice.ask(method, "/openstack/latest/user_data"))
+    behind_nova.nova.be_well()
+    for method in ("GET", "POST"):
+        assert (await alice.ask(method, "/openstack/latest/user_data")).status == 200
+
+
+async def test_silence_and_a_guest_that_gives_up_give_their_connections_back(behind_nova: Cloud) -> None:
+    parts = await behind_nova.rebuild(nova={"max_connections": 1, "timeout": 0.5})
+    alice = behind_nova.guest(ALICE, parts)
+    for method in ("GET", "POST"):
+        behind_nova.nova.be_silent()
+        behind_nova.nova.asked.clear()
+        given_up = asyncio.ensure_future(alice.ask(method, "/openstack/latest/user_data"))
+        await behind_nova.nova.asked.wait()
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        assert (await alice.ask(method, "/openstack/latest/user_data")).status == 504
+        behind_nova.nova.be_well()
+        assert (await alice.ask(method, "/openstack/latest/user_data")).status == 200
+
+
+async def test_more_than_nova_has_connections_for_wait_their_turn(behind_nova: Cloud) -> None:
+    alice = behind_nova.guest(ALICE, await behind_nova.rebuild(nova={"max_connections": 2}))
+    heard = await asyncio.gather(*(alice.get("user_data") for _ in range(30)))
+    assert [one.status for one in heard] == [200] * 30
+
+
 async def test_instances_do_not_wait_for_each_others_nova(impatient: Cloud) -> None:
     """One whose question hangs does not keep another from its peers."""
     await impatient.bob.publish("b=1", shared=True)

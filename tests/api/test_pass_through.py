@@ -303,6 +303,14 @@ async def test_a_call_that_may_change_something_is_never_sent_twice(behind_nova:
     assert [seen.method for seen in behind_nova.nova.seen] == [method]
 
 
+@pytest.mark.parametrize("body", [b"x", b""])
+async def test_a_connection_that_nova_closed_meanwhile_is_not_used_again(behind_nova: Cloud, body: bytes) -> None:
+    """Nova behind gunicorn keeps one for 2 s, behind Apache for 5."""
+    for _ in range(5):
+        behind_nova.nova.say_bytes(answer_bytes(200, body))  # and closes, without having said so
+        assert (await behind_nova.alice.get("user_data")).status == 200
+
+
 async def test_many_at_once_each_get_their_own_answer(behind_nova: Cloud) -> None:
     heard = await asyncio.gather(
         *(

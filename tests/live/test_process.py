@@ -62,7 +62,7 @@ def test_sigterm_ends_within_ten_seconds_whatever_guests_do(make_service: MakeSe
         ({"identity": {"mode": "guess"}}, r"mode"),
         ({"identity": {"trusted_proxies": "10.0.0.0/99"}}, r"'10\.0\.0\.0/99' is no address or network"),
         ({"database": {"connection": "oracle://x"}}, r"\[database\] connection"),
-        ({"database": {"connection": "sqlite:////proc/nowhere/peerdata.sqlite"}}, r"cannot make the directory"),
+        ({"database": {"connection": "sqlite:////proc/nowhere/peerdata.sqlite"}}, r"cannot make the file"),
     ],
 )
 def test_a_setting_that_cannot_work_ends_the_start_with_a_sentence_and_code_2(

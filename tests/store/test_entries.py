@@ -238,3 +238,23 @@ async def test_a_project_that_went_back_is_news_in_full(engine: Engine) -> None:
     )
     assert news[PROJECT].full
     assert news["gone"] == Changes(0, full=True, peers=(), removed=(), forgotten=0)
+
+
+async def test_after_a_restore_whoever_followed_reads_in_full(engine: Engine) -> None:
+    """The store may go on past what a follower knows before it asks, and would else be taken for the one before."""
+    await share(engine, ALICE, k="1")
+    before = (await changes(engine)).revision
+    assert await engine.write(entries.restart_revisions) == 1
+    await share(engine, BOB, k="1")
+    for since in (before, before + 1, before + 1000):
+        assert (await changes(engine, since=since)).full
+    now = (await changes(engine)).revision
+    assert not (await changes(engine, since=now)).full
+
+
+async def test_an_instance_that_shared_nothing_leaves_unnoticed(engine: Engine) -> None:
+    await keep(engine, ALICE, secret="1")
+    before = (await changes(engine)).revision
+    assert await leave(engine, ALICE) == 1
+    found = await changes(engine, since=before)
+    assert (found.revision, found.removed) == (before + 1, ())

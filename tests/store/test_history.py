@@ -13,7 +13,7 @@ from sqlalchemy import Engine as Database
 from peerdata.model import Entry, Instance
 from peerdata.service.board import Board
 from peerdata.store import entries, migrate
-from peerdata.store.engine import connect
+from peerdata.store.database import connect
 
 from ..unit.service.project import STEPS, Project, Step, carry_out
 

@@ -205,7 +205,6 @@ IMPOSSIBLE = [
     ),
     ("a certificate for nova without a key", NOVA + "[nova]\ncertfile = {there}\n", r"\[nova\] certfile and keyfile"),
     ("authorities that are not there", NOVA + "[nova]\ncafile = /nowhere\n", r"\[nova\] cafile.*'/nowhere'"),
-    ("another database", STANDALONE + "[database]\nconnection = mysql://u:pw@host/x\n", r"\[database\] connection"),
 ]
 
 

@@ -22,7 +22,7 @@ from peerdata.errors import PeerdataError, SettingsInvalid
 from peerdata.model import Instance
 from peerdata.settings import SECTIONS, Settings, load
 from peerdata.store import entries, migrate
-from peerdata.store.engine import connect, translated_errors
+from peerdata.store.database import connect, translated_errors
 
 Command = Callable[[Settings, cfg.ConfigOpts, argparse.Namespace], int]
 

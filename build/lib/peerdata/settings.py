@@ -276,7 +276,9 @@ class DatabaseSettings:
     connection: str = _setting(
         cfg.StrOpt,
         "sqlite:///$state_path/peerdata.sqlite",
-        "SQLAlchemy URL of the store. Only SQLite, the embedded store, is there yet: sqlite:////absolute/path.",
+        "SQLAlchemy URL of the store: sqlite:////absolute/path (embedded, for one host), "
+        "postgresql+psycopg://user:password@host/name, or mysql+pymysql://user:password@host/name (MariaDB, and each "
+        "node of a Galera cluster). A server's needs `peerdata db upgrade` once.",
         secret=True,
     )
     busy_timeout: float = _setting(
@@ -448,8 +450,6 @@ def _check(settings: Settings) -> None:
             raise SettingsInvalid(f"{option}: cannot read '{path}'; does it exist, and may this user read it?")
     _check_nova(settings.nova.metadata_url)
     _check_identity(settings)
-    if not settings.database.connection.startswith("sqlite://"):
-        raise SettingsInvalid("[database] connection must begin with sqlite:///, the only store there is yet")
 
 
 def _check_nova(url: str) -> None:

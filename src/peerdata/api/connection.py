@@ -300,7 +300,9 @@ class Connection(asyncio.Protocol):
         self._phase = BODY_BEGUN
 
     def on_chunk_header(self) -> None:
-        """The size of a chunk; so there is a Transfer-Encoding."""
+        """The size of a chunk; so there is a Transfer-Encoding, which the first chunk shows whether it can be read."""
+        if self._body:
+            return
         codings = [value.lower() for name, value in self._request.headers if name == b"transfer-encoding"]
         if codings != [b"chunked"]:
             self._end(RequestMalformed("of Transfer-Encoding only chunked, by itself, is known here"))

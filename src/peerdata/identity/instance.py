@@ -168,6 +168,7 @@ class Proofs:
 
     def _forget(self, claim: Hashable) -> None:
         self._proofs.pop(claim, None)
+        metrics.PROOFS.set(len(self._proofs))
 
 
 def _only(request: Request, *names: bytes) -> list[bytes | None]:

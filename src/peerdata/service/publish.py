@@ -61,6 +61,8 @@ class Publisher:
             accepted = len(new)
             return new
 
-        all_entries = await self._store.write(lambda connection: entries.publish(connection, caller, decide, now=now))
+        all_entries = await self._store.write(
+            lambda connection: entries.publish(connection, caller, decide, now=now), lane=caller.project_id
+        )
         metrics.PUBLISHED_KEYS.inc(accepted)
         return all_entries

@@ -6,6 +6,7 @@ Why an instance was refused, to be read again: neutron's old agents replace the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -17,6 +18,10 @@ from peerdata.store.engine import Engine
 LOG = logging.getLogger(__name__)
 
 
+PATIENCE_S = 1.0
+"""How long a refusal waits to be kept before it is answered."""
+
+
 class Refusals:
     """The last refusal of each instance."""
 
@@ -24,12 +29,15 @@ class Refusals:
         self._store = store
 
     async def remember(self, instance: Instance, error: Mapping[str, object], call: str, *, now: int) -> None:
-        """Keep what is about to be answered. A store that cannot keep it must not make a refusal worse."""
+        """Keep what is about to be answered. A store that cannot, or not soon, must not make a refusal worse."""
         refusal = Refusal(error, call, now)
         try:
-            await self._store.write(lambda connection: refusals.remember(connection, instance, refusal))
-        except PeerdataError as failure:
-            LOG.info("A refusal could not be kept: %s", failure)
+            async with asyncio.timeout(PATIENCE_S):
+                await self._store.write(
+                    lambda connection: refusals.remember(connection, instance, refusal), lane=instance.project_id
+                )
+        except (PeerdataError, TimeoutError) as failure:
+            LOG.info("A refusal could not be kept: %s", failure or "the store is busy")
 
     async def last(self, instance: Instance, *, now: int) -> Refusal | None:
         """

@@ -1,112 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-The connection to the store: transactions in threads of their own, writes in groups, and the database's errors as ours.
+Work against the store: transactions in threads of their own, writes in groups, conflicts tried again in one place.
 
-The embedded store is one SQLite file. It has one writer at a time, so writes run in one
-thread; all that wait there share one transaction, and so one fsync, while each is
-still whole or not at all. Reads run beside them in another thread, each in a snapshot of its own (WAL).
+# Why the promises hold
+
+A write locks its project's row before it looks at anything, and gives the
+project its next revision in the same transaction. So the changes of one project
+are decided one after the other, and no revision can be seen before those
+below it (G2). On SQLite the lock is the file's; on a server it is the row's, and other projects go on. On
+Galera two nodes can both believe to hold the row; then the one whose commit comes
+second is refused as a whole, and decides anew on what the first has left.
+
+All calls that wait in one lane share one transaction, and so one fsync; the
+lane is the project, or with SQLite the file. Each of them decides before it writes, so one
+refusal undoes nothing of another (G1). If a group fails for a reason that is not the store's,
+each of its calls is tried again by itself.
+
+A transaction that met another one has done nothing, and is tried again here and
+nowhere else. If the connection is lost while COMMIT is on its way, nobody knows; the
+work is done again on a new connection, which changes nothing where it was done the first time
+(publishing the same is no change). Where that fails too, the answer says that it is not known.
+
+A read is one snapshot (G4), and begins after whoever asked for it. The databases
+answer with everything that was committed before: SQLite and PostgreSQL always do, a Galera node because
+it is told to wait for the others (`database.connect`, wsrep_sync_wait). That is G3, through any server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
+import random
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from sqlalchemy import Connection, event, exc, make_url
-from sqlalchemy import Engine as Database
-from sqlalchemy import create_engine as create_database
+from sqlalchemy import Connection
 
-from peerdata.errors import PeerdataError, ServerBusy, SettingsInvalid, StoreUnavailable
+from peerdata.errors import PeerdataError, ServerBusy, StoreUnavailable
+from peerdata.store.database import connect, file_of, is_conflict, is_lost, translated_errors
+from peerdata.store.lanes import Lanes
 
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
-GROUP_MOST = 256
-"""Writes in one transaction; bounds what the first of them waits for."""
+WRITERS = 8
+"""Projects whose writes are under way side by side, on a server; each holds a connection."""
 
-
-_FORM = "write sqlite:/// and the absolute path, as in sqlite:////var/lib/peerdata/peerdata.sqlite"
-
-
-def file_of(url: str) -> Path:
-    """
-    The file of a store.
-
-    Raises:
-        SettingsInvalid: *url* does not name one.
-    """
-    try:
-        parsed = make_url(url)
-    except exc.ArgumentError as error:
-        raise SettingsInvalid(f"[database] connection cannot be understood; {_FORM}") from error
-    # SQLite's own URIs (file:) can mean memory in several ways.
-    if not parsed.database or parsed.database.startswith((":", "file:")) or parsed.host:
-        raise SettingsInvalid(f"[database] connection must name a file; {_FORM}")
-    return Path(parsed.database).absolute()
-
-
-def connect(url: str, *, busy_timeout_s: float, writes: bool) -> Database:
-    """
-    An SQLAlchemy engine on the SQLite file of *url*, set up to survive a power cut.
-
-    Args:
-        url: ``sqlite:////absolute/path``. Directory and file are made, for this user alone, where they are missing.
-        busy_timeout_s: How long to wait for a lock that another process holds.
-        writes: Take the write lock at the beginning of a transaction (BEGIN IMMEDIATE), so that what it reads is
-            still true when it writes.
-    """
-    path = file_of(url)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # What an instance keeps to itself may be a secret. SQLite gives its other files the mode of this one.
-        path.touch(mode=0o600)
-    except OSError as error:
-        raise SettingsInvalid(
-            f"cannot make the file '{path}': {error.strerror}; set [DEFAULT] state_path or [database] connection to a "
-            "place that this user may write"
-        ) from error
-    database = create_database(url, connect_args={"timeout": busy_timeout_s, "check_same_thread": False})
-
-    @event.listens_for(database, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        # The driver must not begin transactions by itself; SQLAlchemy's "begin" below does.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")  # promise G8: in WAL mode NORMAL may lose the last commits
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    @event.listens_for(database, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return database
-
-
-@contextmanager
-def translated_errors(doing: str) -> Iterator[None]:
-    """Inside, an error of the database becomes `StoreUnavailable`; the log has its own words, the answer not."""
-    try:
-        yield
-    except (exc.IntegrityError, exc.ProgrammingError, exc.DataError):
-        raise  # a defect of ours
-    except (exc.DBAPIError, exc.TimeoutError) as error:
-        reason = str(getattr(error, "orig", None) or error)
-        LOG.error("The store failed while %s: %s", doing, reason)
-        raise StoreUnavailable(f"the store is away while {doing}; nothing was stored, try again in a moment") from error
+READERS = 2
+"""Reads under way side by side, on a server. One question serves all who wait, so it is not one for each reader."""
 
 
 @dataclass(slots=True)
@@ -117,27 +65,38 @@ class _Job:
 
 
 class Engine:
-    """Runs work against the store, off the event loop."""
+    """
+    Runs work against the store, off the event loop.
+
+    Args:
+        url: See `database.connect`.
+        busy_timeout_s: How long a lock, a connection or a conflict may keep work waiting before it is refused.
+        max_waiting_writes: How many writes may wait.
+    """
 
     def __init__(self, url: str, *, busy_timeout_s: float, max_waiting_writes: int) -> None:
-        self._reading = connect(url, busy_timeout_s=busy_timeout_s, writes=False)
-        self._writing = connect(url, busy_timeout_s=busy_timeout_s, writes=True)
-        self._watching = sqlite3.connect(
-            str(self._reading.url.database), timeout=0, isolation_level=None, check_same_thread=False
-        )
-        self._readers = ThreadPoolExecutor(1, thread_name_prefix="store-read")
+        path = file_of(url)
+        writers, readers = (1, 1) if path else (WRITERS, READERS)
+        self._one_lane = path is not None
+        self._patience_s = busy_timeout_s
         self._max_waiting = max_waiting_writes
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write_for_ever, name="store-write", daemon=True)
-        self._writer.start()
+        self._reading = connect(url, busy_timeout_s=busy_timeout_s, writes=False, pool_size=readers)
+        self._writing = connect(url, busy_timeout_s=busy_timeout_s, writes=True, pool_size=writers)
+        self._watching = (
+            sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False) if path else None
+        )
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
+        self._lanes = Lanes(self._settle_group, writers)
 
     def version(self) -> int | None:
         """
         A number that is another one after any commit, by whatever process; None where that cannot be told at once.
 
         Costs 5 microseconds and never waits: SQLite compares a counter in the memory that
-        all users of the file share (PRAGMA data_version).
+        all users of the file share (PRAGMA data_version). A server would have to be asked.
         """
+        if self._watching is None:
+            return None
         try:
             found: int = self._watching.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error:
@@ -154,52 +113,53 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def _read(self, work: Work[T]) -> T:
-        with translated_errors("reading"), self._reading.connect() as connection, connection.begin():
+        with translated_errors("reading"):
+            try:
+                return self._read_once(work)
+            except Exception as error:
+                if not (is_lost(error) or is_conflict(error)):
+                    raise
+            # The server was restarted since the connection was last used, or refused the snapshot to another's sake.
+            return self._read_once(work)
+
+    def _read_once(self, work: Work[T]) -> T:
+        with self._reading.connect() as connection, connection.begin():
             return work(connection)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], lane: str = "") -> T:
         """
-        Run *work* in a transaction that is durable when this returns, together with other work that waits.
+        Run *work* in a transaction that is durable when this returns, together with other work of its *lane*.
 
-        *work* must refuse before it writes: what it raises does not undo what it did. It may run twice, the first time
-        undone, so it must have no effects but on the connection.
+        *work* must refuse before it writes: what it raises does not undo what it did. It may run more than once, all
+        but the last time undone, so it must have no effects but on the connection; and where it ran already it must
+        change nothing.
+
+        Args:
+            work: Gets the connection.
+            lane: The project whose row *work* locks first; work of different lanes goes side by side where it can.
 
         Raises:
-            StoreUnavailable: nothing of it was stored.
+            StoreUnavailable: nothing of it was stored, unless the message says that it is not known.
             ServerBusy: too many wait already; nothing of it was begun.
             PeerdataError: what *work* itself raised.
         """
-        if self._jobs.qsize() >= self._max_waiting:
+        if len(self._lanes) >= self._max_waiting:
             raise ServerBusy(f"{self._max_waiting} calls wait for the store already; try again in a moment")
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), loop)
-        self._jobs.put(job)
-        # A caller that goes away must not cancel what the writer is about to settle.
+        self._lanes.put("" if self._one_lane else lane, job)
+        # A caller that goes away must not cancel what is about to be settled.
         result: T = await asyncio.shield(job.done)
         return result
 
-    def _write_for_ever(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            while len(group) < GROUP_MOST:
-                try:
-                    further = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if further is None:
-                    self._jobs.put(None)
-                    break
-                group.append(further)
-            self._write_group(group)
-
-    def _write_group(self, group: list[_Job]) -> None:
+    def _settle_group(self, group: list[_Job]) -> None:
         """Settle every job of *group*: in one transaction, or, where one of them breaks it, each in its own."""
         try:
-            outcomes = self._in_one_transaction(group)
+            outcomes = self._run(group)
         except Exception as error:
             if len(group) > 1 and not isinstance(error, StoreUnavailable):
                 for job in group:
-                    self._write_group([job])
+                    self._settle_group([job])
                 return
             outcomes = [error] * len(group)
         for job, outcome in zip(group, outcomes, strict=True):
@@ -208,24 +168,56 @@ class Engine:
             except RuntimeError:  # the loop has ended, and nobody waits any more
                 LOG.debug("A write was settled after its caller had gone")
 
-    def _in_one_transaction(self, group: list[_Job]) -> list[Any]:
-        outcomes: list[Any] = []
-        with translated_errors("writing"), self._writing.connect() as connection, connection.begin():
-            for job in group:
-                try:
-                    outcomes.append(job.work(connection))
-                except PeerdataError as refusal:
-                    outcomes.append(refusal)
-        return outcomes
+    def _run(self, group: list[_Job]) -> list[Any]:
+        """The outcomes of *group*, after as many tries as it takes within the patience."""
+        until = time.monotonic() + self._patience_s
+        pause_s = 0.005
+        commit_lost = False
+        while True:
+            committing = False
+            try:
+                with self._writing.connect() as connection, connection.begin() as transaction:
+                    outcomes = [_outcome(job, connection) for job in group]
+                    committing = True
+                    transaction.commit()
+                return outcomes
+            except Exception as error:
+                commit_lost = commit_lost or (committing and is_lost(error))
+                if not (is_lost(error) or is_conflict(error)) or time.monotonic() + pause_s > until:
+                    _give_up(error, commit_lost=commit_lost)
+            # Spread, so that those who met do not meet again.
+            time.sleep(pause_s * random.random())  # noqa: S311 - keeps no secret
+            pause_s = min(2 * pause_s, 0.5)
 
     def close(self) -> None:
-        """Finish what waits, and let go of the store. Blocks; idempotent."""
-        self._jobs.put(None)
-        self._writer.join()
+        """Finish what waits, and let go of the store. Blocks."""
+        self._lanes.close()
         self._readers.shutdown()
-        self._watching.close()
+        if self._watching:
+            self._watching.close()
         self._reading.dispose()
         self._writing.dispose()
+
+
+def _give_up(error: Exception, *, commit_lost: bool) -> NoReturn:
+    try:
+        with translated_errors("writing"):
+            raise error
+    except StoreUnavailable as unavailable:
+        if not commit_lost:
+            raise
+        raise StoreUnavailable(
+            "the store was lost while it was writing, and it is not known whether this was stored; ask again: the same "
+            "call changes nothing where it was"
+        ) from unavailable
+
+
+def _outcome(job: _Job, connection: Connection) -> Any:
+    """What the job gives, or the refusal that it raises."""
+    try:
+        return job.work(connection)
+    except PeerdataError as refusal:
+        return refusal
 
 
 def _settle(done: asyncio.Future[Any], outcome: Any) -> None:

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from peerdata.errors import SettingsInvalid
-from peerdata.store.engine import connect, file_of, translated_errors
+from peerdata.store.database import connect, file_of, translated_errors
 
 
 def _config() -> Config:
@@ -44,7 +44,8 @@ def current(url: str, *, busy_timeout_s: float) -> str | None:
         SettingsInvalid: it is somebody else's.
         StoreUnavailable.
     """
-    if not file_of(url).exists():
+    path = file_of(url)
+    if path and not path.exists():
         return None
     database = connect(url, busy_timeout_s=busy_timeout_s, writes=False)
     try:
@@ -57,7 +58,7 @@ def current(url: str, *, busy_timeout_s: float) -> str | None:
 def _read_current(connection: Connection) -> str | None:
     found = MigrationContext.configure(connection).get_current_revision()
     if found is None and (tables := inspect(connection).get_table_names()):
-        raise SettingsInvalid(f"[database] connection: there is something else in this file (table '{tables[0]}')")
+        raise SettingsInvalid(f"[database] connection: there is something else in this store (table '{tables[0]}')")
     return found
 
 
@@ -65,7 +66,8 @@ def upgrade(url: str, *, busy_timeout_s: float) -> None:
     """
     Bring the store at *url* to `newest`; does nothing where it is there already.
 
-    One transaction, so of two that start at the same moment one waits and finds the work done.
+    On SQLite and PostgreSQL it is one transaction; on SQLite, of two that start at the same moment one waits and finds
+    the work done.
 
     Raises:
         SettingsInvalid: the store is of a later version than this code.
@@ -84,7 +86,7 @@ def upgrade(url: str, *, busy_timeout_s: float) -> None:
 
 def prepare(url: str, *, busy_timeout_s: float) -> None:
     """
-    Make an empty store ready; refuse one of another version.
+    Make an empty embedded store ready; refuse one of another version, or a server's that is empty.
 
     Raises:
         SettingsInvalid: the store's schema is older or newer than this code; says what to do.
@@ -92,8 +94,10 @@ def prepare(url: str, *, busy_timeout_s: float) -> None:
     """
     found = current(url, busy_timeout_s=busy_timeout_s)
     _refuse_newer(found)
-    if found is None:
+    if found is None and file_of(url):
         upgrade(url, busy_timeout_s=busy_timeout_s)
+    elif found is None:
+        raise SettingsInvalid("the store is empty: run `peerdata db upgrade` once, from one host, and start again")
     elif found != newest():
         raise SettingsInvalid(
             f"the store has schema {found}, this version wants {newest()}: stop every peerdata that uses it, back it "

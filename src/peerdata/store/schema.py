@@ -10,6 +10,7 @@ no statement can reach across projects by forgetting a condition. A revision is 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
@@ -18,6 +19,8 @@ metadata = MetaData(
 # Keystone's project ids are 32 hexadecimal digits; its column, and so ours, has 64 (keystone: resource/backends).
 _PROJECT = String(64)
 _UUID = String(36)
+# 65 536 characters; MySQL's TEXT has as many bytes.
+_VALUE = Text().with_variant(MEDIUMTEXT(), "mysql")
 
 project = Table(
     "project",
@@ -46,7 +49,7 @@ entry = Table(
     Column("project_id", _PROJECT, primary_key=True),
     Column("uuid", _UUID, primary_key=True),  # of the instance that set it, as proven
     Column("key", String(243), primary_key=True),  # without from_server_
-    Column("value", Text, nullable=False),
+    Column("value", _VALUE, nullable=False),
     Column("shared", Boolean, nullable=False),
     Column("published_at", BigInteger, nullable=False),  # UTC, whole seconds since 1970
     sqlite_with_rowid=False,
@@ -66,8 +69,8 @@ refusal = Table(
     metadata,
     Column("project_id", _PROJECT, primary_key=True),
     Column("uuid", _UUID, primary_key=True),
-    Column("error", Text, nullable=False),  # the answer's "error" member, JSON
-    Column("call", Text, nullable=False),  # method and path
+    Column("error", _VALUE, nullable=False),  # the answer's "error" member, JSON
+    Column("call", _VALUE, nullable=False),  # method and path
     Column("refused_at", BigInteger, nullable=False),  # UTC, whole seconds since 1970
     Index(None, "refused_at"),
     sqlite_with_rowid=False,

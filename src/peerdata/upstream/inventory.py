@@ -116,7 +116,7 @@ def _parse(record: Any, where: str) -> tuple[Listed, list[str]]:
     if not isinstance(given, list) or not given or not all(isinstance(address, str) for address in given):
         raise SettingsInvalid(f"{where}: addresses must be a list of at least one IP address")
     try:
-        addresses = [str(ipaddress.ip_address(address)) for address in given]
+        addresses = [_parse_address(address) for address in given]
     except ValueError as error:
         raise SettingsInvalid(f"{where}: {error}") from error
     if twice := next((address for address in addresses if addresses.count(address) > 1), None):
@@ -152,6 +152,12 @@ def _strings(record: dict[str, Any], name: str, where: str) -> dict[str, str]:
 
 def _canonical(address: str) -> str:
     try:
-        return str(ipaddress.ip_address(address))
+        return _parse_address(address)
     except ValueError:
         return ""
+
+
+def _parse_address(address: str) -> str:
+    """In the form in which a connection shows it: an IPv4 address that is mapped into IPv6 is the IPv4 address."""
+    parsed = ipaddress.ip_address(address)
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)

@@ -42,9 +42,10 @@ class Project:
         if uuid not in self._shared and uuid not in self._private:
             return
         self.revision += 1
-        for known in (self._shared, self._joined, self._changed):
-            known.pop(uuid, None)
         self._private.discard(uuid)
+        if uuid not in self._shared:
+            return
+        del self._shared[uuid], self._joined[uuid], self._changed[uuid]
         self._removed.append((uuid, self.revision))
         if len(self._removed) > self._removals_kept:
             self.forgotten = self._removed[-self._removals_kept - 1][1]

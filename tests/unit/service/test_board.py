@@ -166,12 +166,13 @@ def test_a_peer_that_came_back_without_keys_of_the_prefix_is_removed_for_who_fol
 
 def test_who_is_behind_the_removals_that_are_still_known_reads_in_full() -> None:
     project = published()
-    for uuid in ("u1", "u2", "u3"):  # at 5, 6 and 7; two are kept
+    project.share("u3", "x")  # at 5
+    for uuid in ("u1", "u2", "u3"):  # at 6, 7 and 8; two are kept
         project.remove(uuid)
     board = read_in_full(project)
-    assert board.forgotten == 5
-    assert board.news(4, "").full
-    assert board.news(5, "") == News(7, full=False, peers=[], removed=["u2", "u3"])
+    assert board.forgotten == 6
+    assert board.news(5, "").full
+    assert board.news(6, "") == News(8, full=False, peers=[], removed=["u2", "u3"])
 
 
 def test_a_board_that_moves_on_notes_when() -> None:

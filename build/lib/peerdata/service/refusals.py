@@ -27,7 +27,9 @@ class Refusals:
         """Keep what is about to be answered. A store that cannot keep it must not make a refusal worse."""
         refusal = Refusal(error, call, now)
         try:
-            await self._store.write(lambda connection: refusals.remember(connection, instance, refusal))
+            await self._store.write(
+                lambda connection: refusals.remember(connection, instance, refusal), lane=instance.project_id
+            )
         except PeerdataError as failure:
             LOG.info("A refusal could not be kept: %s", failure)
 

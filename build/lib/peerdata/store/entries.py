@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Table, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from peerdata.model import Changes, Entry, Instance, Peer
 from peerdata.store import schema
+from peerdata.store.database import POSTGRESQL, SQLITE
 
 REMOVALS_KEPT = 1000
 """Removals a project remembers, so that a reader who follows `since` hears of them; one further behind reads all."""
@@ -28,19 +30,16 @@ def publish(connection: Connection, instance: Instance, decide: Decide, *, now: 
     """
     Add what *decide* makes of the present state, and give the instance's entries, by key, as they are then.
 
-    The project's row is read first under the transaction's write lock, so calls of
-    one project are decided one after the other, in the order of their revisions.
+    The project's row is locked first, so calls of one project are decided one after the other, in the order of their
+    revisions.
     """
+    revision, project_entries = _lock_project(connection, instance.project_id)
     existing = read_instance(connection, instance)
-    row = connection.execute(
-        select(schema.project.c.revision, schema.project.c.entries).where(
-            schema.project.c.project_id == instance.project_id
-        )
-    ).one_or_none()
-    new = decide(existing, row.entries if row else 0)
+    new = decide(existing, project_entries)
     if not new:
         return existing
-    revision = _advance(connection, instance.project_id, entries=len(new))
+    revision += 1
+    _advance(connection, instance.project_id, revision=revision, entries=project_entries + len(new))
     connection.execute(
         insert(schema.entry),
         [
@@ -59,18 +58,34 @@ def publish(connection: Connection, instance: Instance, decide: Decide, *, now: 
     return existing | {entry.key: entry for entry in new}
 
 
-def _advance(connection: Connection, project_id: str, *, entries: int) -> int:
-    """Give the project its next revision and *entries* more entries; return that revision."""
-    row = connection.execute(
+def _lock_project(connection: Connection, project_id: str) -> tuple[int, int]:
+    """Revision and number of entries of the project, which nobody else changes before this transaction ends."""
+    table = schema.project
+    # SQLite has the lock since the transaction began, and leaves FOR UPDATE out.
+    lock = select(table.c.revision, table.c.entries).where(table.c.project_id == project_id).with_for_update()
+    row = connection.execute(lock).one_or_none()
+    if row is None:
+        blank = {"project_id": project_id, "revision": 0, "entries": 0, "forgotten": 0}
+        connection.execute(_insert_unless_there(connection, table).values(blank))
+        row = connection.execute(lock).one()
+    return row.revision, row.entries
+
+
+def _insert_unless_there(connection: Connection, table: Table) -> Insert:
+    """An INSERT that does nothing where somebody else, at the same moment, has put in the row already."""
+    if connection.dialect.name == SQLITE:
+        return sqlite.insert(table).on_conflict_do_nothing()
+    if connection.dialect.name == POSTGRESQL:
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return insert(table).prefix_with("IGNORE")
+
+
+def _advance(connection: Connection, project_id: str, *, revision: int, entries: int) -> None:
+    connection.execute(
         update(schema.project)
         .where(schema.project.c.project_id == project_id)
-        .values(revision=schema.project.c.revision + 1, entries=schema.project.c.entries + entries)
-        .returning(schema.project.c.revision)
-    ).one_or_none()
-    if row:
-        return int(row.revision)
-    connection.execute(insert(schema.project).values(project_id=project_id, revision=1, entries=entries, forgotten=0))
-    return 1
+        .values(revision=revision, entries=entries)
+    )
 
 
 def _touch(connection: Connection, instance: Instance, revision: int, *, shares: bool, known: bool) -> None:
@@ -166,13 +181,15 @@ def _read_peers(connection: Connection, project_id: str, after: int) -> Iterable
 def remove(connection: Connection, instance: Instance) -> int:
     """Take all entries of an instance away; returns how many there were. It may publish anew, as if never seen."""
     entries, peer, removal = schema.entry, schema.instance, schema.removal
+    revision, project_entries = _lock_project(connection, instance.project_id)
     gone = connection.execute(
         delete(entries).where(entries.c.project_id == instance.project_id, entries.c.uuid == instance.uuid)
     ).rowcount
     if not gone:
         return 0
     connection.execute(delete(peer).where(peer.c.project_id == instance.project_id, peer.c.uuid == instance.uuid))
-    revision = _advance(connection, instance.project_id, entries=-gone)
+    revision += 1
+    _advance(connection, instance.project_id, revision=revision, entries=project_entries - gone)
     connection.execute(insert(removal).values(project_id=instance.project_id, revision=revision, uuid=instance.uuid))
     _forget_removals(connection, instance.project_id)
     return gone

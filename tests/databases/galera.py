@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+A Galera cluster of our own: MariaDB servers that all take writes, with Debian's wsrep provider.
+
+Where namespaces are permitted each node lives in one, and can be cut off from
+the others; elsewhere the nodes have loopback addresses of their own, and `cut_off`
+says why they cannot be. Galera's timeouts stay at their defaults: what a test
+sees, an operator's cluster shows too.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from sqlalchemy.exc import DBAPIError
+
+from .ip import why_not
+from .mariadb import Mariadb
+from .network import Network
+from .ports import free_port
+from .run import Late, Run, until
+from .user import make_directory
+
+# A node that must fetch the whole state first takes the longest.
+_JOIN_S = 60.0
+
+# Needed by the provider, or by the whole cluster's agreement on what a transaction writes.
+_OPTIONS = (
+    "--wsrep-on=ON",
+    "--binlog-format=ROW",
+    "--default-storage-engine=InnoDB",
+    "--innodb-autoinc-lock-mode=2",
+    "--wsrep-sst-method=rsync",
+    "--wsrep-cluster-name=peerdata-tests",
+)
+
+
+class Galera:
+    """
+    The nodes 1 to *nodes* of one cluster.
+
+    Args:
+        run: Whose directory, logs and mark they use.
+        nodes: How many; three is the least of which one can be lost.
+        options: More options of each node's `mariadbd`.
+        provider_options: More of the provider, as in ``evs.suspect_timeout=PT1S``.
+    """
+
+    def __init__(
+        self, run: Run, nodes: int = 3, *, options: Sequence[str] = (), provider_options: Sequence[str] = ()
+    ) -> None:
+        self.cut_off = why_not()
+        """Why nodes cannot be cut off on this machine; "" where they can."""
+        self.numbers = range(1, nodes + 1)
+        self._run = run
+        self._options = tuple(options)
+        self._provider_options = tuple(provider_options)
+        self._network = None if self.cut_off else Network(run, nodes)
+        self._nodes: dict[int, Mariadb] = {}
+
+    def open(self) -> None:
+        """Start the first node as a new cluster, let the others join, and return when all are synced."""
+        if self._network:
+            self._network.open()
+        self._describe()
+        self._nodes[1].create()
+        for number in self.numbers[1:]:
+            # Empty: the whole state comes from the first node.
+            make_directory(self._nodes[number].directory)
+            make_directory(self._nodes[number].data)
+        self._bootstrap(1)
+        self._join(self.numbers[1:])
+
+    def node(self, number: int) -> Mariadb:
+        """The server of node *number*."""
+        return self._nodes[number]
+
+    def url(self, number: int, database: str = "", *, driver: str = "pymysql") -> str:
+        """The SQLAlchemy URL of *database* at node *number*."""
+        return self._nodes[number].url(database, driver=driver)
+
+    def urls(self, database: str = "", *, driver: str = "pymysql") -> list[str]:
+        """The SQLAlchemy URLs of *database*, one for each node."""
+        return [self.url(number, database, driver=driver) for number in self.numbers]
+
+    def new_database(self, *, driver: str = "pymysql") -> list[str]:
+        """The SQLAlchemy URLs, one for each node, of a database that was made just now and is empty everywhere."""
+        first = self._nodes[1].new_database(driver=driver)
+        database = first.rpartition("/")[2]
+        for node in self._nodes.values():
+            # A schema change has the same place in every node's order, but not the same moment.
+            there = partial(node.ask, f"SHOW DATABASES LIKE '{database}'")
+            until(f"{database} at {node.name}", there)
+        return self.urls(database, driver=driver)
+
+    def kill(self, *numbers: int) -> None:
+        """End these nodes at once."""
+        for number in numbers:
+            self._nodes[number].kill()
+
+    def stop(self, *numbers: int) -> None:
+        """End these nodes in their own orderly way: they say goodbye to the cluster."""
+        for number in numbers:
+            self._nodes[number].stop()
+
+    def restart(self, *numbers: int) -> None:
+        """Let these nodes, which are down, join the living cluster again, and wait until they are synced."""
+        self._join(numbers)
+
+    def recover(self) -> None:
+        """Start the cluster again after all nodes were killed, from the node that has seen most."""
+        positions = {number: self._position(number) for number in self.numbers}
+        most = max(positions, key=lambda number: int(positions[number].rpartition(":")[2]))
+        for node in self._nodes.values():
+            # Else the nodes would wait for those that they last saw.
+            (node.data / "gvwstate.dat").unlink(missing_ok=True)
+        state = self._nodes[most].data / "grastate.dat"
+        state.write_text(state.read_text().replace("safe_to_bootstrap: 0", "safe_to_bootstrap: 1"))
+        self._bootstrap(most, f"--wsrep-start-position={positions[most]}")
+        self._join([number for number in self.numbers if number != most])
+
+    def partition(self, *numbers: int) -> None:
+        """Cut each of these nodes off from every other node, but not from its clients."""
+        for number in numbers:
+            self._needed_network().cut(number)
+
+    def mute(self, number: int) -> None:
+        """Lose every answer of a node to its clients; what they ask still arrives and is done."""
+        self._needed_network().mute(number)
+
+    def heal(self) -> None:
+        """Undo every `partition` and `mute`; the nodes find each other by themselves, see `wait_synced`."""
+        self._needed_network().heal()
+
+    def mend(self) -> None:
+        """Make all nodes synced again, whatever a test did to them."""
+        if self._network:
+            self._network.heal()
+        for node in self._nodes.values():
+            node.resume()
+        for number in self.numbers:
+            if self._nodes[number].running and self._has_left(number):
+                self._nodes[number].kill()
+        down = [number for number in self.numbers if not self._nodes[number].running]
+        if len(down) == len(self.numbers):
+            self.recover()
+        elif down:
+            living = set(self.numbers) - set(down)
+            until("a node that others can join", lambda: any(map(self.synced, living)), within_s=_JOIN_S)
+            self.restart(*down)
+        self.wait_synced()
+
+    def close(self) -> None:
+        """End all nodes at once."""
+        self.kill(*self.numbers)
+
+    def synced(self, number: int) -> bool:
+        """Whether a node is a synced member of the primary component now."""
+        said = self.status(number)
+        return said.get("wsrep_local_state_comment") == "Synced" and said.get("wsrep_cluster_status") == "Primary"
+
+    def wait_synced(self, *numbers: int, size: int | None = None, within_s: float = _JOIN_S) -> None:
+        """Return when these nodes, or all, are synced in a cluster of *size* nodes, or of all."""
+
+        def reached(number: int) -> bool:
+            said = self.status(number)
+            return self.synced(number) and said["wsrep_cluster_size"] == str(size or len(self.numbers))
+
+        for number in numbers or self.numbers:
+            until(f"node {number} is synced", partial(reached, number), within_s=within_s)
+
+    def status(self, number: int) -> dict[str, str]:
+        """What a node says of itself: the wsrep_* status variables; empty where it does not answer."""
+        try:
+            return {str(row[0]): str(row[1]) for row in self._nodes[number].ask("SHOW STATUS LIKE 'wsrep_%'")}
+        except DBAPIError:
+            return {}
+
+    def _has_left(self, number: int) -> bool:
+        """Whether a node that lives left for good, as one does that could not apply what the others did."""
+        return self.status(number).get("wsrep_connected") != "ON"
+
+    def _needed_network(self) -> Network:
+        if not self._network:
+            raise RuntimeError(self.cut_off)
+        return self._network
+
+    def _describe(self) -> None:
+        """Make the nodes, which have to know each other's addresses."""
+        among = {
+            number: self._network.cluster_address(number) if self._network else f"127.0.0.{10 + number}"
+            for number in self.numbers
+        }
+        talk = {number: f"{address}:{free_port()}" for number, address in among.items()}
+        for number in self.numbers:
+            address = self._network.client_address(number) if self._network else among[number]
+            provider = [
+                f"gmcast.listen_addr=tcp://{talk[number]}",
+                f"ist.recv_addr={among[number]}:{free_port()}",
+                "gcache.size=32M",
+                *self._provider_options,
+            ]
+            self._nodes[number] = node = Mariadb(
+                self._run, f"galera-{number}", address=address, inside=self._inside(number)
+            )
+            node.options = (
+                *_OPTIONS,
+                f"--wsrep-provider={node.programs.wsrep_provider}",
+                f"--wsrep-provider-options={';'.join(provider)}",
+                f"--wsrep-cluster-address=gcomm://{','.join(talk.values())}",
+                f"--wsrep-node-name=node{number}",
+                f"--wsrep-node-address={talk[number]}",
+                f"--wsrep-sst-receive-address={among[number]}:{free_port()}",
+                *self._options,
+            )
+
+    def _inside(self, number: int) -> list[str]:
+        return self._network.inside(number) if self._network else []
+
+    def _bootstrap(self, number: int, *more: str) -> None:
+        self._nodes[number].start("--wsrep-new-cluster", *more)
+        self.wait_synced(number, size=1)
+
+    def _join(self, numbers: Iterable[int]) -> None:
+        """Start nodes one after the other: side by side they would wait for the same donor, and take longer."""
+        for number in numbers:
+            self._nodes[number].start(*self._what_it_has(number))
+        self.wait_synced()
+
+    def _what_it_has(self, number: int) -> list[str]:
+        """
+        What a node that was killed tells the provider, which then asks for what is missing and not for everything.
+
+        Only InnoDB knows it. Debian's service asks in the same way, see galera_recovery.
+        """
+        ever_ran = (self._nodes[number].data / "grastate.dat").exists()
+        return [f"--wsrep-start-position={self._position(number)}"] if ever_ran else []
+
+    def _position(self, number: int) -> str:
+        """The last transaction that a node, which is down, has kept, as "UUID:number"."""
+        node = self._nodes[number]
+        said = self._run.finish(node.name, node.command("--wsrep-recover"), node.programs.environment())
+        found = re.search(r"WSREP: Recovered position: (\S+:-?\d+)", said)
+        if not found:
+            raise Late(f"{node.name} does not say what it has:\n{said[-3000:]}")
+        return found[1]

@@ -53,4 +53,4 @@ format: $(READY) ## Let ruff put the code into its form
 	$(BIN)/ruff format .
 
 clean: ## Remove all that make made, but not .peers
-	rm -rf $(VENV) .state docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .state build src/*.egg-info docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,7 +17,7 @@ from oslo_config import cfg
 
 from peerdata import cli
 from peerdata.api.answers import status_of
-from peerdata.errors import SettingsInvalid, tree
+from peerdata.errors import CannotListen, SettingsInvalid, tree
 from peerdata.settings import SECTIONS, list_opts
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ def errors_page() -> str:
         "|---|---|---|",
     ]
     for error in tree():
-        if error is SettingsInvalid:
+        if error in (CannotListen, SettingsInvalid):
             continue
         direct, through = (status_of(error, through_neutron=way) for way in (False, True))
         status = str(direct) if direct == through else f"{direct}, {through}"

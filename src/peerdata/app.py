@@ -11,6 +11,7 @@ import logging
 import signal
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
 from peerdata.api.passthrough import BehindNova
 from peerdata.api.standalone import Standalone
-from peerdata.errors import PeerdataError, SettingsInvalid
+from peerdata.errors import CannotListen, SettingsInvalid
 from peerdata.identity.instance import (
     Identity,
     InventoryIdentity,
@@ -136,12 +137,16 @@ def server_tls(settings: InstanceApiSettings) -> ssl.SSLContext:
     return context
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, reload_logging: Callable[[], object]) -> None:
     """
-    Run until SIGTERM or SIGINT; then let running requests finish. SIGHUP reads inventory and certificates again.
+    Run until SIGTERM or SIGINT; then let running requests finish. SIGHUP reads inventory and certificate again.
+
+    Args:
+        settings: As checked by `settings.load`.
+        reload_logging: Called at SIGHUP; oslo.log's own settings can change while it runs.
 
     Raises:
-        SettingsInvalid, StoreUnavailable: what keeps the service from starting.
+        SettingsInvalid, StoreUnavailable, CannotListen: what keeps the service from starting.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -158,7 +163,7 @@ async def serve(settings: Settings) -> None:
             connections=api.max_connections,
         )
         tls = server_tls(api) if api.listen_tls else None
-        loop.add_signal_handler(signal.SIGHUP, _reload, settings, parts.inventory, tls)
+        loop.add_signal_handler(signal.SIGHUP, _reload, settings, parts.inventory, tls, reload_logging)
 
         operators = HttpServer(parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse)
         stack.push_async_callback(operators.close, grace_s=0)
@@ -182,21 +187,27 @@ async def _listen(server: HttpServer, address: str, whom: str, tls: ssl.SSLConte
     try:
         port = await server.listen(host, port, tls=tls)
     except OSError as error:
-        raise SettingsInvalid(
-            f"cannot listen on {address}: {error.strerror or error}; is another service there, or the address not this "
-            "machine's?"
+        raise CannotListen(
+            f"cannot listen on {address}: {error.strerror or error}; is another service there, the address not this "
+            "machine's, or this user not allowed a port below 1024?"
         ) from error
     LOG.info("Listening for %s on %s port %d", whom, host, port)
 
 
-def _reload(settings: Settings, inventory: Inventory | None, tls: ssl.SSLContext | None) -> None:
+def _reload(
+    settings: Settings,
+    inventory: Inventory | None,
+    tls: ssl.SSLContext | None,
+    reload_logging: Callable[[], object],
+) -> None:
     """SIGHUP: what can be read again without a restart. What is wrong is logged, and the old stays in force."""
     try:
+        reload_logging()
         if inventory:
             LOG.info("The inventory was read again: %d instances", inventory.reload())
         if tls:
             server_tls(settings.instance_api)  # only if all of it is good does the running one change
             tls.load_cert_chain(settings.instance_api.ssl_cert_file, settings.instance_api.ssl_key_file)
             LOG.info("The certificate was read again")
-    except PeerdataError as error:
+    except Exception as error:
         LOG.error("Not reloaded, the old stays in force: %s", error)

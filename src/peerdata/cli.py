@@ -7,8 +7,10 @@ The operator's command. Exit codes: 0 done, 1 it failed (the message says how), 
 from __future__ import annotations
 
 import argparse
+import re
 import resource
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -23,6 +25,8 @@ from peerdata.settings import SECTIONS, Settings, load
 from peerdata.store import migrate, repairs
 
 Command = Callable[[Settings, cfg.ConfigOpts, argparse.Namespace], int]
+
+_PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 
 DEFAULT_CONFIG_FILE = "/etc/peerdata/peerdata.conf"
 
@@ -74,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=None)
 
     database = commands.add_parser("db", help="the store's schema").add_subparsers(metavar="COMMAND", required=True)
-    command = database.add_parser("upgrade", parents=[common], help="bring it to this version's")
+    command = database.add_parser("upgrade", parents=[common], help="upgrade the schema to this version's")
     command.set_defaults(run=upgrade)
-    command = database.add_parser("current", parents=[common], help="print its revision, and this version's")
+    command = database.add_parser("current", parents=[common], help="print the store's schema and this version's")
     command.set_defaults(run=show_revision)
     command = database.add_parser(
         "restored",
@@ -87,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 
     instances = commands.add_parser("instance", help="what an instance has published")
     of_instance = instances.add_subparsers(metavar="COMMAND", required=True)
+    command = of_instance.add_parser("list", parents=[common], help="print who has keys: project, uuid, number of keys")
+    command.set_defaults(run=list_instances)
     command = of_instance.add_parser(
         "remove",
         parents=[common],
@@ -100,10 +106,13 @@ def _parser() -> argparse.ArgumentParser:
 def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
     """Run the service."""
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING", "httpcore=WARNING"])
-    log.setup(conf, "peerdata", __version__)
+    try:
+        log.setup(conf, "peerdata", __version__)
+    except (cfg.Error, OSError, log.LogConfigError) as error:
+        raise SettingsInvalid(f"the settings of logging cannot be used: {error}") from error
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    uvloop.run(app.serve(settings))
+    uvloop.run(app.serve(settings, conf.mutate_config_files))
     return 0
 
 
@@ -115,8 +124,9 @@ def show_settings(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.N
             value = getattr(getattr(settings, name), entry.name)
             if isinstance(value, tuple):
                 value = ",".join(value)
-            masked = value and entry.metadata["rules"].get("secret")
-            print(f"{entry.name} = {'***' if masked else value}")
+            if value and entry.metadata["rules"].get("secret"):
+                value = _PASSWORD.sub(r"\1***@", value) if "://" in value else "***"
+            print(f"{entry.name} = {value}")
         print()
     return 0
 
@@ -151,9 +161,23 @@ def restart_revisions(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argpar
     return 0
 
 
+def list_instances(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+    """Print who has published."""
+    database = settings.database
+    for project_id, uuid_, number, joined in repairs.list_instances(
+        database.connection, busy_timeout_s=database.busy_timeout
+    ):
+        print(f"{project_id} {uuid_} {number} {'shared' if joined else 'unshared'}")
+    return 0
+
+
 def remove_instance(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
     """Take an instance's keys away, in every project that knows it."""
     database = settings.database
+    try:
+        parsed.uuid = str(uuid.UUID(parsed.uuid))
+    except ValueError as error:
+        raise SettingsInvalid(f"'{parsed.uuid}' is no UUID of an instance") from error
     gone = repairs.remove_instance(database.connection, parsed.uuid, busy_timeout_s=database.busy_timeout)
     if not gone:
         print(f"peerdata: instance {parsed.uuid} has published nothing", file=sys.stderr)

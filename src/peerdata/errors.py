@@ -19,6 +19,7 @@ Every way in which peerdata says no, as one tree. Imports nothing of the project
     │   └── UpstreamSilent
     ├── StoreUnavailable          the store cannot be read or written now
     ├── ServerBusy                too much at once; nothing was begun
+    ├── CannotListen              an address that the service is to listen on is not to be had
     └── SettingsInvalid           the service cannot start with these settings
 
 A leaf has a ``code``, which programs may compare and which never changes once
@@ -36,7 +37,7 @@ Fact = Union[str, int, float, None, "list[str]"]
 
 
 class PeerdataError(Exception):
-    """Something went wrong that is nobody's request: a defect. The log has it under the request id."""
+    """A defect of the service, not of the request. The log has it under the request id."""
 
     code: ClassVar[str] = "peerdata.server.error"
 
@@ -260,6 +261,12 @@ class ServerBusy(PeerdataError):
     """Too many calls at once. This one was not begun; try again."""
 
     code = "peerdata.server.busy"
+
+
+class CannotListen(PeerdataError):
+    """An address is taken, not there yet, or not allowed. Never an answer: exit code 1, so that it is tried again."""
+
+    code = "peerdata.server.cannot_listen"
 
 
 class SettingsInvalid(PeerdataError):

@@ -367,6 +367,8 @@ def load(config_files: Sequence[str], environment: dict[str, str] | None = None)
         conf(args=[], project="peerdata", default_config_files=list(config_files), use_env=True)
         _refuse_unknown(conf, config_files, os.environ if environment is None else environment)
         settings = Settings(**{name: _read(conf, section) for name, section in SECTIONS.items()})
+    except SystemExit as exc:  # oslo.config leaves options that are also arguments of a command line to argparse
+        raise SettingsInvalid("[DEFAULT] has a value that cannot be read, see above") from exc
     except (cfg.Error, ValueError) as exc:
         raise SettingsInvalid(f"{' '.join(str(exc).split())}; mend the configuration and start again") from exc
     _check(settings)

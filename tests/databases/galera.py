@@ -10,7 +10,8 @@ sees, an operator's cluster shows too.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from sqlalchemy.exc import DBAPIError
@@ -34,6 +35,9 @@ _OPTIONS = (
     "--wsrep-sst-method=rsync",
     "--wsrep-cluster-name=peerdata-tests",
 )
+
+# The position of a node that has no state yet, and fetches all of it.
+NOTHING = "00000000-0000-0000-0000-000000000000:-1"
 
 
 class Galera:
@@ -69,8 +73,8 @@ class Galera:
             # Empty: the whole state comes from the first node.
             make_directory(self._nodes[number].directory)
             make_directory(self._nodes[number].data)
-        self._bootstrap(1)
-        self._join(self.numbers[1:])
+        self._bootstrap(1, NOTHING)
+        self._join(dict.fromkeys(self.numbers[1:], NOTHING))
 
     def node(self, number: int) -> Mariadb:
         """The server of node *number*."""
@@ -106,19 +110,20 @@ class Galera:
 
     def restart(self, *numbers: int) -> None:
         """Let these nodes, which are down, join the living cluster again, and wait until they are synced."""
-        self._join(numbers)
+        self._join(self._positions(numbers))
 
     def recover(self) -> None:
         """Start the cluster again after all nodes were killed, from the node that has seen most."""
-        positions = {number: self._position(number) for number in self.numbers}
+        positions = self._positions(self.numbers)
         most = max(positions, key=lambda number: int(positions[number].rpartition(":")[2]))
         for node in self._nodes.values():
             # Else the nodes would wait for those that they last saw.
             (node.data / "gvwstate.dat").unlink(missing_ok=True)
         state = self._nodes[most].data / "grastate.dat"
         state.write_text(state.read_text().replace("safe_to_bootstrap: 0", "safe_to_bootstrap: 1"))
-        self._bootstrap(most, f"--wsrep-start-position={positions[most]}")
-        self._join([number for number in self.numbers if number != most])
+        self._bootstrap(most, positions[most])
+        del positions[most]
+        self._join(positions)
 
     def partition(self, *numbers: int) -> None:
         """Cut each of these nodes off from every other node, but not from its clients."""
@@ -218,24 +223,25 @@ class Galera:
     def _inside(self, number: int) -> list[str]:
         return self._network.inside(number) if self._network else []
 
-    def _bootstrap(self, number: int, *more: str) -> None:
-        self._nodes[number].start("--wsrep-new-cluster", *more)
+    def _bootstrap(self, number: int, position: str) -> None:
+        self._nodes[number].start("--wsrep-new-cluster", f"--wsrep-start-position={position}")
         self.wait_synced(number, size=1)
 
-    def _join(self, numbers: Iterable[int]) -> None:
+    def _join(self, positions: Mapping[int, str]) -> None:
         """Start nodes one after the other: side by side they would wait for the same donor, and take longer."""
-        for number in numbers:
-            self._nodes[number].start(*self._what_it_has(number))
+        for number, position in positions.items():
+            self._nodes[number].start(f"--wsrep-start-position={position}")
         self.wait_synced()
 
-    def _what_it_has(self, number: int) -> list[str]:
+    def _positions(self, numbers: Collection[int]) -> dict[int, str]:
         """
-        What a node that was killed tells the provider, which then asks for what is missing and not for everything.
+        What each of these nodes has.
 
-        Only InnoDB knows it. Debian's service asks in the same way, see galera_recovery.
+        A node that was killed must tell it to the provider, which then asks for what is missing and not for
+        everything. Only InnoDB knows; Debian's service asks in the same way, see galera_recovery.
         """
-        ever_ran = (self._nodes[number].data / "grastate.dat").exists()
-        return [f"--wsrep-start-position={self._position(number)}"] if ever_ran else []
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(numbers, pool.map(self._position, numbers), strict=True))
 
     def _position(self, number: int) -> str:
         """The last transaction that a node, which is down, has kept, as "UUID:number"."""

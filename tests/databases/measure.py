@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
@@ -42,7 +43,7 @@ class Session:
     """One connection of the bare driver."""
 
     def __init__(self, engine: Engine, *first: str) -> None:
-        self._connection: Any = engine.raw_connection().driver_connection
+        self._connection: Any = engine.raw_connection()  # held, or the pool would give it to the next one
         self._cursor = self._connection.cursor()
         for statement in first:
             self.run(statement)
@@ -71,7 +72,7 @@ def main() -> int:
         cluster.open()
         print(f"cluster of 3 open in {time.monotonic() - started:.1f} s", flush=True)
         urls = cluster.new_database()
-        galera = {number: connect(url) for number, url in zip(cluster.numbers, urls, strict=True)}
+        galera = {number: connect(url, pool_size=20) for number, url in zip(cluster.numbers, urls, strict=True)}
         prepared(urls[0], "a")
         commits(run, galera[1])
         causal_reads(galera)
@@ -101,7 +102,7 @@ def commits(run: Run, galera: Engine) -> None:
         for way, statements in ways.items():
             first = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL") if name == "SQLite" else ()
             session = Session(engine, *first)
-            work[f"{name}: {way}, COMMIT"] = lambda session=session, statements=statements: session.commit(*statements)
+            work[f"{name}: {way}, COMMIT"] = partial(session.commit, *statements)
     table("commit", work)
 
 
@@ -139,13 +140,14 @@ def causal_reads(galera: Mapping[int, Engine]) -> None:
             )
 
     with ThreadPoolExecutor() as pool:
-        for number in range(len(writers)):
-            pool.submit(write, number)
+        writing = [pool.submit(write, number) for number in range(len(writers))]
         table(
             "read on node 2, four writers at node 1 meanwhile",
             {"SELECT": lambda: plain.run(read), "SELECT, wsrep_sync_wait = 1": lambda: causal.run(read)},
         )
         ended.set()
+        for outcome in writing:
+            outcome.result()
 
 
 def counts_of_causal_reads(node: Engine) -> None:

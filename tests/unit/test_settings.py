@@ -300,12 +300,12 @@ def test_the_settings_in_force_are_printed_with_secrets_masked(
     secret = "correct horse"
     path = config(
         f"[nova]\nmetadata_url = http://nova\n[neutron]\nmetadata_proxy_shared_secret = {secret}\n"
-        "[database]\nconnection = sqlite:////srv/hidden.sqlite\n[limits]\nmax_value_chars = 77\n"
+        "[database]\nconnection = mysql+pymysql://peer:hidden@host/name\n[limits]\nmax_value_chars = 77\n"
     )
     assert main(["settings", "--config-file", path]) == 0
     printed = capsys.readouterr().out
     assert "metadata_proxy_shared_secret = ***" in printed
-    assert "connection = ***" in printed
+    assert "connection = mysql+pymysql://peer:***@host/name" in printed
     assert "max_value_chars = 77" in printed
     assert secret not in printed
     assert "hidden" not in printed

@@ -26,6 +26,7 @@ STATUS: dict[type[PeerdataError], int] = {
     errors.UpstreamSilent: 504,
     errors.StoreUnavailable: 503,
     errors.ServerBusy: 503,
+    errors.CannotListen: 500,
     errors.SettingsInvalid: 500,
 }
 """Of each error, or of the nearest above it in the tree."""

@@ -52,6 +52,8 @@ Document = dict[str, Any]
 
 MOST_REVISION = 2**63 - 1
 
+_NAMING_HEADERS = (b"x-instance-id", b"x-tenant-id")
+
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
@@ -170,7 +172,8 @@ class InstanceApi:
         try:
             return self._identity.recall(request) or await self._identity.prove(request, stale=stale)
         except IdentityRefused as error:
-            LOG.warning("Refused %s: %s (%s)", request.client, error.message, error.code)
+            named = [rules.printable((request.header(name) or b"-").decode("latin-1")) for name in _NAMING_HEADERS]
+            LOG.warning("Refused %s, which names instance %s of tenant %s: %s", request.client, *named, error.code)
             raise
 
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:

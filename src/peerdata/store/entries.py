@@ -231,7 +231,22 @@ def restart_revisions(connection: Connection) -> int:
     """
     table = schema.project
     moved = table.c.revision + RESTORED_STEP
-    return connection.execute(update(table).values(revision=moved, forgotten=moved)).rowcount
+    # In this order: MySQL sets one column after the other, and would else count the step twice.
+    return connection.execute(
+        update(table).ordered_values((table.c.forgotten, moved), (table.c.revision, moved))
+    ).rowcount
+
+
+def list_instances(connection: Connection) -> list[tuple[str, str, int, int]]:
+    """Project, uuid, number of entries and `joined` of every instance that has entries, by project and uuid."""
+    peer, entry = schema.instance, schema.entry
+    rows = connection.execute(
+        select(peer.c.project_id, peer.c.uuid, func.count(), peer.c.joined)
+        .join(entry, (entry.c.project_id == peer.c.project_id) & (entry.c.uuid == peer.c.uuid))
+        .group_by(peer.c.project_id, peer.c.uuid, peer.c.joined)
+        .order_by(peer.c.project_id, peer.c.uuid)
+    )
+    return [tuple(row) for row in rows]
 
 
 def find_projects(connection: Connection, uuid: str) -> list[str]:

@@ -33,6 +33,17 @@ def remove_instance(url: str, uuid: str, *, busy_timeout_s: float) -> dict[str, 
         }
 
 
+def list_instances(url: str, *, busy_timeout_s: float) -> list[tuple[str, str, int, int]]:
+    """
+    Who has published: see `entries.list_instances`.
+
+    Raises:
+        SettingsInvalid, StoreUnavailable.
+    """
+    with _writing(url, busy_timeout_s) as connection:
+        return entries.list_instances(connection)
+
+
 def restart_revisions(url: str, *, busy_timeout_s: float) -> int:
     """
     After a backup was put back; see `entries.restart_revisions`.

@@ -174,17 +174,18 @@ def test_the_command_takes_an_instance_out_of_every_project(
     config: list[str], path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["db", "upgrade", *config]) == 0
+    uuid = "11111111-1111-4111-8111-111111111111"
     with closing(sqlite3.connect(path)) as connection:
         for project in ("blue", "green"):
             connection.execute("INSERT INTO project VALUES (?, 1, 1, 0)", (project,))
-            connection.execute("INSERT INTO instance VALUES (?, 'u', 1, 1)", (project,))
-            connection.execute("INSERT INTO entry VALUES (?, 'u', 'k', 'v', 1, 0)", (project,))
+            connection.execute("INSERT INTO instance VALUES (?, ?, 1, 1)", (project, uuid))
+            connection.execute("INSERT INTO entry VALUES (?, ?, 'k', 'v', 1, 0)", (project, uuid))
         connection.commit()
-    assert main(["instance", "remove", "u", *config]) == 0
+    assert main(["instance", "remove", uuid, *config]) == 0
     printed = capsys.readouterr().out
     assert "project blue" in printed
     assert "project green" in printed
-    assert main(["instance", "remove", "u", *config]) == 1
+    assert main(["instance", "remove", uuid, *config]) == 1
     assert "has published nothing" in capsys.readouterr().err
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM entry").fetchall() == [(0,)]

@@ -6,7 +6,8 @@ Real database servers for tests and benchmarks: PostgreSQL, MariaDB and a Galera
 `python -m tests.databases` unpacks the packages; nothing is installed and no
 service of the machine is started. `postgresql.py`, `mariadb.py` and `galera.py`
 run servers of our own on free ports, below the directory of a `run.Run`;
-`fixtures.py` hands them to pytest. This module says where the programs are.
+`fixtures.py` hands them to pytest, and `python -m tests.databases.measure`
+says what they cost. This module says where the programs are.
 """
 
 import os

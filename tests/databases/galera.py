@@ -10,6 +10,8 @@ sees, an operator's cluster shows too.
 """
 
 import re
+import shutil
+import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,6 +27,10 @@ from .user import make_directory
 
 # A node that must fetch the whole state first takes the longest.
 _JOIN_S = 60.0
+
+# Galera gives a silent node 5 s (evs.suspect_timeout), in the worst case 15 s (evs.inactive_timeout), and needs another
+# 7.5 s (evs.install_timeout) when the first try to agree on who is left fails.
+_AGREE_S = 40.0
 
 # Needed by the provider, or by the whole cluster's agreement on what a transaction writes.
 _OPTIONS = (
@@ -75,6 +81,7 @@ class Galera:
             make_directory(self._nodes[number].data)
         self._bootstrap(1, NOTHING)
         self._join(dict.fromkeys(self.numbers[1:], NOTHING))
+        self.wait_synced()
 
     def node(self, number: int) -> Mariadb:
         """The server of node *number*."""
@@ -109,21 +116,27 @@ class Galera:
             self._nodes[number].stop()
 
     def restart(self, *numbers: int) -> None:
-        """Let these nodes, which are down, join the living cluster again, and wait until they are synced."""
+        """Let these nodes, which are down, join the living ones again, and wait until all are synced."""
+        living = self._living()
+        if not self._agree(living):
+            raise Late(f"nodes {living} are no cluster that others can join; `mend` begins it anew")
         self._join(self._positions(numbers))
+        self.wait_synced(*living, *numbers, size=len(living) + len(numbers))
 
     def recover(self) -> None:
         """Start the cluster again after all nodes were killed, from the node that has seen most."""
         positions = self._positions(self.numbers)
         most = max(positions, key=lambda number: int(positions[number].rpartition(":")[2]))
+        if positions[most] == NOTHING:
+            raise Late("no node has kept anything")
         for node in self._nodes.values():
             # Else the nodes would wait for those that they last saw.
             (node.data / "gvwstate.dat").unlink(missing_ok=True)
         state = self._nodes[most].data / "grastate.dat"
         state.write_text(state.read_text().replace("safe_to_bootstrap: 0", "safe_to_bootstrap: 1"))
-        self._bootstrap(most, positions[most])
-        del positions[most]
+        self._bootstrap(most, positions.pop(most))
         self._join(positions)
+        self.wait_synced()
 
     def partition(self, *numbers: int) -> None:
         """Cut each of these nodes off from every other node, but not from its clients."""
@@ -144,17 +157,15 @@ class Galera:
             self._network.heal()
         for node in self._nodes.values():
             node.resume()
-        for number in self.numbers:
-            if self._nodes[number].running and self._has_left(number):
-                self._nodes[number].kill()
+        self.kill(*filter(self._has_left, self._living()))
+        if not self._agree(living := self._living()):
+            # Those that were killed may have seen more than those that live: all begin anew, from the best.
+            self.kill(*living)
         down = [number for number in self.numbers if not self._nodes[number].running]
         if len(down) == len(self.numbers):
             self.recover()
         elif down:
-            living = set(self.numbers) - set(down)
-            until("a node that others can join", lambda: any(map(self.synced, living)), within_s=_JOIN_S)
             self.restart(*down)
-        self.wait_synced()
 
     def close(self) -> None:
         """End all nodes at once."""
@@ -162,15 +173,14 @@ class Galera:
 
     def synced(self, number: int) -> bool:
         """Whether a node is a synced member of the primary component now."""
-        said = self.status(number)
-        return said.get("wsrep_local_state_comment") == "Synced" and said.get("wsrep_cluster_status") == "Primary"
+        return _is_synced(self.status(number))
 
     def wait_synced(self, *numbers: int, size: int | None = None, within_s: float = _JOIN_S) -> None:
         """Return when these nodes, or all, are synced in a cluster of *size* nodes, or of all."""
 
         def reached(number: int) -> bool:
             said = self.status(number)
-            return self.synced(number) and said["wsrep_cluster_size"] == str(size or len(self.numbers))
+            return _is_synced(said) and said["wsrep_cluster_size"] == str(size or len(self.numbers))
 
         for number in numbers or self.numbers:
             until(f"node {number} is synced", partial(reached, number), within_s=within_s)
@@ -181,6 +191,26 @@ class Galera:
             return {str(row[0]): str(row[1]) for row in self._nodes[number].ask("SHOW STATUS LIKE 'wsrep_%'")}
         except DBAPIError:
             return {}
+
+    def _living(self) -> list[int]:
+        return [number for number in self.numbers if self._nodes[number].running]
+
+    def _agree(self, living: Collection[int]) -> bool:
+        """
+        Whether the nodes that live become a synced primary component, of themselves and no other.
+
+        Until they have given up a killed node, it must not come back: Galera 26.4
+        may then find no view at all, and stay without a primary component.
+        """
+        deadline = time.monotonic() + _AGREE_S
+        while living and time.monotonic() < deadline:
+            said = [self.status(number) for number in living]
+            if all(_is_synced(one) and one["wsrep_cluster_size"] == str(len(living)) for one in said):
+                return True
+            if 2 * len(living) < len(self.numbers) and not any(map(_is_primary, said)):
+                return False  # nobody is left to make a majority with
+            time.sleep(0.05)
+        return False
 
     def _has_left(self, number: int) -> bool:
         """Whether a node that lives left for good, as one does that could not apply what the others did."""
@@ -231,7 +261,6 @@ class Galera:
         """Start nodes one after the other: side by side they would wait for the same donor, and take longer."""
         for number, position in positions.items():
             self._nodes[number].start(f"--wsrep-start-position={position}")
-        self.wait_synced()
 
     def _positions(self, numbers: Collection[int]) -> dict[int, str]:
         """
@@ -246,8 +275,22 @@ class Galera:
     def _position(self, number: int) -> str:
         """The last transaction that a node, which is down, has kept, as "UUID:number"."""
         node = self._nodes[number]
-        said = self._run.finish(node.name, node.command("--wsrep-recover"), node.programs.environment())
+        try:
+            said = self._run.finish(node.name, node.command("--wsrep-recover"), node.programs.environment())
+        except Late:
+            # Killed in the middle of a state transfer: what there is cannot be read, and all must come again.
+            shutil.rmtree(node.data)
+            make_directory(node.data)
+            return NOTHING
         found = re.search(r"WSREP: Recovered position: (\S+:-?\d+)", said)
         if not found:
             raise Late(f"{node.name} does not say what it has:\n{said[-3000:]}")
         return found[1]
+
+
+def _is_primary(said: Mapping[str, str]) -> bool:
+    return said.get("wsrep_cluster_status") == "Primary"
+
+
+def _is_synced(said: Mapping[str, str]) -> bool:
+    return _is_primary(said) and said.get("wsrep_local_state_comment") == "Synced"

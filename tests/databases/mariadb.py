@@ -175,6 +175,8 @@ class Mariadb:
             self.url(),
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,  # a node without a majority would refuse it
+            pool_reset_on_return=None,
             connect_args=PATIENCE | {"read_timeout": 20},
         )
         with engine.connect() as connection:

@@ -240,8 +240,11 @@ def _send(pid: int, how: signal.Signals) -> None:
 
 
 def _owner_lives(place: Path) -> bool:
+    pid = place.name.removeprefix(_NAME).partition(".")[0]
+    owner = place / "owner"
     try:
-        return (place / "owner").read_text() == _life(int(place.name.removeprefix(_NAME).partition(".")[0]))
+        # Without the file it is being made at this moment, if the process is there at all.
+        return owner.read_text() == _life(int(pid)) if owner.exists() else Path("/proc", pid).exists()
     except (OSError, ValueError):
         return False
 

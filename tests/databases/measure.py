@@ -112,7 +112,7 @@ def causal_reads(galera: Mapping[int, Engine]) -> None:
     plain = Session(galera[2], "SET SESSION autocommit = 1", "SET SESSION wsrep_sync_wait = 0")
     causal = Session(galera[2], "SET SESSION autocommit = 1", "SET SESSION wsrep_sync_wait = 1")
     (seen,) = plain.run("SELECT WSREP_LAST_SEEN_GTID()")[0]  # type: ignore[index]
-    until_seen = f"WSREP_SYNC_WAIT_UPTO_GTID('{seen.decode()}')"
+    until_seen = f"SELECT WSREP_SYNC_WAIT_UPTO_GTID('{seen.decode()}')"
     table(
         "read on node 2, nothing written meanwhile",
         {
@@ -125,9 +125,7 @@ def causal_reads(galera: Mapping[int, Engine]) -> None:
             "BEGIN, SELECT, COMMIT": lambda: plain.run("BEGIN", read, "COMMIT"),
             "BEGIN, SELECT, COMMIT, wsrep_sync_wait = 1": lambda: causal.run("BEGIN", read, "COMMIT"),
             "SELECT WSREP_LAST_SEEN_GTID()": lambda: plain.run("SELECT WSREP_LAST_SEEN_GTID()"),
-            "SELECT WSREP_SYNC_WAIT_UPTO_GTID(seen), revision": lambda: plain.run(
-                read.replace("revision", f"{until_seen}, revision", 1)
-            ),
+            "SELECT WSREP_SYNC_WAIT_UPTO_GTID(seen), then SELECT": lambda: plain.run(until_seen, read),
         },
     )
     ended = threading.Event()

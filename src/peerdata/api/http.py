@@ -4,9 +4,8 @@
 The HTTP server: listeners, the clock for all connections, and the way out.
 
 What a handler needs (`Request`, `Answer`, `HttpLimits`) can be imported from
-here; `api.connection` speaks the protocol. Why none of the general servers: every
-instance that boots asks for the list of its project, and this takes less of a
-core for it than they do.
+here; `api.connection` speaks the protocol. Why it is our own, and what that
+costs and gains, stands in docs/design.md, "The HTTP server".
 """
 
 from __future__ import annotations

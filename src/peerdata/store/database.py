@@ -10,6 +10,8 @@ was seen on real servers, see tests/databases/test_refusals.py and test_galera.p
 from __future__ import annotations
 
 import logging
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +108,7 @@ def _connect_sqlite(url: str, busy_timeout_s: float, *, writes: bool) -> Databas
         # The driver must not begin transactions by itself; SQLAlchemy's "begin" below does.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_wal(cursor, busy_timeout_s)
         cursor.execute("PRAGMA synchronous = FULL")  # promise G8: in WAL mode NORMAL may lose the last commits
         cursor.close()
 
@@ -116,6 +118,20 @@ def _connect_sqlite(url: str, busy_timeout_s: float, *, writes: bool) -> Databas
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return database
+
+
+def _use_wal(cursor: Any, busy_timeout_s: float) -> None:
+    """A file is turned to WAL by its first user; who comes at that moment is told «locked» without being let wait."""
+    until = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _connect_postgresql(url: URL, busy_timeout_s: float, *, writes: bool, pool_size: int) -> Database:
@@ -184,8 +200,8 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the connection was lost, so that nobody knows whether a COMMIT that was on its way was done."""
-    return isinstance(error, exc.DBAPIError) and bool(error.connection_invalidated)
+    """Whether the connection was lost, or a Galera node cut off in COMMIT (1180): nobody knows whether it was done."""
+    return isinstance(error, exc.DBAPIError) and (bool(error.connection_invalidated) or _code(error) == 1180)
 
 
 def _code(error: exc.DBAPIError) -> object:

@@ -209,5 +209,5 @@ def _reload(
             server_tls(settings.instance_api)  # only if all of it is good does the running one change
             tls.load_cert_chain(settings.instance_api.ssl_cert_file, settings.instance_api.ssl_key_file)
             LOG.info("The certificate was read again")
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
         LOG.error("Not reloaded, the old stays in force: %s", error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import resource
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Sequence
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
     """Run the service."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has something to read again
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING", "httpcore=WARNING"])
     try:
         log.setup(conf, "peerdata", __version__)

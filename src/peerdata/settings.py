@@ -106,9 +106,9 @@ class InstanceApiSettings:
     )
     graceful_shutdown_timeout: float = _setting(
         cfg.FloatOpt,
-        8.0,
-        "Seconds that running requests get to finish after SIGTERM; then they are cut. Below 10, so that the process "
-        "has ended within 10.",
+        5.0,
+        "Seconds that running requests get to finish after SIGTERM; then they are cut. With [database] "
+        "busy_timeout, for which a locked store may hold up the last of them, at most 10 s.",
         min=0,
         max=9,
     )
@@ -369,7 +369,7 @@ def load(config_files: Sequence[str], environment: dict[str, str] | None = None)
         settings = Settings(**{name: _read(conf, section) for name, section in SECTIONS.items()})
     except SystemExit as exc:  # oslo.config leaves options that are also arguments of a command line to argparse
         raise SettingsInvalid("[DEFAULT] has a value that cannot be read, see above") from exc
-    except (cfg.Error, ValueError) as exc:
+    except (cfg.Error, ValueError, OSError) as exc:
         raise SettingsInvalid(f"{' '.join(str(exc).split())}; mend the configuration and start again") from exc
     _check(settings)
     return settings, conf

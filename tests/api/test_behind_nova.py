@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -331,3 +332,16 @@ async def test_the_parts_are_built_without_asking_nova(behind_nova: Cloud, nova_
 def nova_seen(behind_nova: Cloud) -> list[Seen]:
     """What arrived at nova."""
     return behind_nova.nova.seen
+
+
+async def test_a_boot_storm_waits_for_nova_in_line_and_everybody_is_answered(behind_nova: Cloud) -> None:
+    """A thousand calls that need nova at once: the way to it must not cost the square of their number."""
+    heard = await asyncio.gather(*(behind_nova.alice.get("meta_data.json") for _ in range(1000)))
+    assert {answer.status for answer in heard} == {200}
+
+
+async def test_more_than_may_wait_for_nova_are_told_so_at_once(behind_nova: Cloud) -> None:
+    parts = await behind_nova.rebuild(nova={"max_connections": 1})
+    guest = replace(behind_nova.alice, service=parts.instances)
+    heard = await asyncio.gather(*(guest.get("user_data") for _ in range(60)))
+    assert [answer.code for answer in heard if answer.status == 503] == ["server.busy"] * (60 - 33)

@@ -97,6 +97,10 @@ def test_sighup_reads_the_inventory_again_and_keeps_the_old_one_where_the_new_is
     service.inventory.write_text("instances: [{uuid: no}]")
     service.signal(signal.SIGHUP)
     _until_logged(service, "the old stays in force")
+    service.log.write_text("")
+    service.config_file.write_text(service.config_file.read_text().replace("[DEFAULT]", "[DEFAULT]\ndebug = maybe"))
+    service.signal(signal.SIGHUP)
+    _until_logged(service, "the old stays in force")
     assert service.ask("127.0.0.31", "GET", "shared.json").json == []
 
 

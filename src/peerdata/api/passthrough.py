@@ -14,7 +14,7 @@ from typing import Any
 
 from peerdata.api.exchange import Answer, Request
 from peerdata.errors import UpstreamFailed
-from peerdata.identity.instance import RETRY_S, Identity
+from peerdata.identity.instance import OLD_PROOF_PATIENCE_S, RETRY_S, Identity
 from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
 from peerdata.upstream.versions import NOVA_VERSIONS
@@ -33,6 +33,7 @@ class BehindNova:
         self._identity = identity
         self._clock = clock
         self._versions = NOVA_VERSIONS
+        self._told = False
         self._ask_again_at = -math.inf
         self._asking: asyncio.Task[None] | None = None
 
@@ -50,13 +51,15 @@ class BehindNova:
             await self._identity.prove(request, stale=True)
             if self._asking is None:
                 self._asking = asyncio.ensure_future(self._ask_versions(self._identity.asking_headers(request)))
-            await asyncio.shield(self._asking)
+            # Once nova has told its list, nobody waits long for it to tell it again.
+            await asyncio.wait({self._asking}, timeout=OLD_PROOF_PATIENCE_S if self._told else None)
         return version in self._versions
 
     async def _ask_versions(self, headers: Headers) -> None:
         """Bring the list up to date; while nova is away the last known one serves."""
         try:
             self._versions = await self._nova.read_versions(headers)
+            self._told = True
             self._ask_again_at = self._clock() + VERSIONS_KEPT_S
         except UpstreamFailed as error:
             LOG.warning("Nova's list of versions is not to be had, the last known one serves: %s", error)

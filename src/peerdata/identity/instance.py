@@ -16,7 +16,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 from peerdata import metrics
@@ -45,6 +45,9 @@ class Request(Protocol):
     client: str
     """Address at the other end of the connection."""
 
+
+OLD_PROOF_PATIENCE_S = 1.0
+"""How long who has an old proof waits for a new one, where the old one will do."""
 
 RETRY_S = 10.0
 """How long after nova was silent it is not asked again where an old proof will do, each time to its timeout."""
@@ -124,15 +127,25 @@ class Proofs:
         if question is None:
             question = asyncio.ensure_future(self._ask(claim, headers, uuid))
             self._questions[claim] = question
-            question.add_done_callback(lambda _: self._questions.pop(claim, None))
+            question.add_done_callback(partial(self._answered, claim))
+        old = self._recall_stale(claim) if stale else None
         try:
-            return await asyncio.shield(question)
+            async with asyncio.timeout(OLD_PROOF_PATIENCE_S if old else None):
+                return await asyncio.shield(question)
+        except TimeoutError:
+            assert old  # only then there is a timeout
+            return old
         except UpstreamFailed as error:
             if isinstance(error, UpstreamSilent):
                 self._silent_at = self._clock()
             if stale and (instance := self._recall_stale(claim)):
                 return instance
             raise
+
+    def _answered(self, claim: Hashable, question: asyncio.Task[Instance]) -> None:
+        self._questions.pop(claim, None)
+        if not question.cancelled():
+            question.exception()  # looked at, also where nobody waits any more
 
     def _recall_stale(self, claim: Hashable) -> Instance | None:
         """Whom *claim* was proven to be, as long as an old proof will do."""

@@ -50,7 +50,10 @@ def parse(url: str) -> URL:
     if _DRIVERS.get(backend) != driver:
         raise SettingsInvalid(f"[database] connection names no store that is supported; {_FORM}")
     # SQLite's own URIs (file:) can mean memory in several ways.
-    if not parsed.database or (backend == SQLITE and (parsed.database.startswith((":", "file:")) or parsed.host)):
+    embedded = backend == SQLITE
+    if not parsed.database or (
+        embedded and (parsed.database.startswith((":", "file:")) or parsed.host or parsed.query)
+    ):
         raise SettingsInvalid(
             f"[database] connection must name a {'file' if backend == SQLITE else 'database'}; {_FORM}"
         )
@@ -89,6 +92,8 @@ def connect(url: str, *, busy_timeout_s: float, writes: bool, pool_size: int = 1
 
 
 def _make_file(path: Path) -> None:
+    if path.is_dir():
+        raise SettingsInvalid(f"[database] connection names a directory, '{path}', where it must name a file")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # What an instance keeps to itself may be a secret. SQLite gives its other files the mode of this one.
@@ -202,6 +207,14 @@ def is_conflict(error: BaseException) -> bool:
 def is_lost(error: BaseException) -> bool:
     """Whether the connection was lost, or a Galera node cut off in COMMIT (1180): nobody knows whether it was done."""
     return isinstance(error, exc.DBAPIError) and (bool(error.connection_invalidated) or _code(error) == 1180)
+
+
+def leaves_commit_open(error: BaseException) -> bool:
+    """Whether, met in COMMIT, it leaves it open what was done: a lost connection, or a disk that failed to sync."""
+    # SQLITE_IOERR and its kinds: the write may be in the log all the same, and be found there after a crash.
+    return is_lost(error) or (
+        isinstance(error, exc.DBAPIError) and getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+    )
 
 
 def _code(error: exc.DBAPIError) -> object:

@@ -42,7 +42,7 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy import Connection
 
 from peerdata.errors import PeerdataError, ServerBusy, StoreUnavailable
-from peerdata.store.database import connect, file_of, is_conflict, is_lost, translated_errors
+from peerdata.store.database import connect, file_of, is_conflict, is_lost, leaves_commit_open, translated_errors
 from peerdata.store.lanes import Lanes
 
 LOG = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class Engine:
         )
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
         self._lanes = Lanes(self._settle_group, writers)
+        self._closing = False
 
     def version(self) -> int | None:
         """
@@ -155,6 +156,8 @@ class Engine:
     def _settle_group(self, group: list[_Job]) -> None:
         """Settle every job of *group*: in one transaction, or, where one of them breaks it, each in its own."""
         try:
+            if self._closing:
+                raise StoreUnavailable("the service is stopping; nothing was stored, try again")
             outcomes = self._run(group)
         except Exception as error:
             if len(group) > 1 and not isinstance(error, StoreUnavailable):
@@ -182,7 +185,7 @@ class Engine:
                     transaction.commit()
                 return outcomes
             except Exception as error:
-                commit_lost = commit_lost or (committing and is_lost(error))
+                commit_lost = commit_lost or (committing and leaves_commit_open(error))
                 if not (is_lost(error) or is_conflict(error)) or time.monotonic() + pause_s > until:
                     _give_up(error, commit_lost=commit_lost)
             # Spread, so that those who met do not meet again.
@@ -190,7 +193,8 @@ class Engine:
             pause_s = min(2 * pause_s, 0.5)
 
     def close(self) -> None:
-        """Finish what waits, and let go of the store. Blocks."""
+        """Finish what is under way, refuse what waits, and let go of the store. Blocks."""
+        self._closing = True
         self._lanes.close()
         self._readers.shutdown()
         if self._watching:
@@ -225,5 +229,6 @@ def _settle(done: asyncio.Future[Any], outcome: Any) -> None:
         return
     if isinstance(outcome, Exception):
         done.set_exception(outcome)
+        done.exception()  # looked at, also where the caller has gone
     else:
         done.set_result(outcome)

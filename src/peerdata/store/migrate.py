@@ -45,8 +45,11 @@ def current(url: str, *, busy_timeout_s: float) -> str | None:
         StoreUnavailable.
     """
     path = file_of(url)
-    if path and not path.exists():
-        return None
+    try:
+        if path and not path.exists():
+            return None
+    except OSError as error:
+        raise SettingsInvalid(f"cannot look at the store '{path}': {error.strerror}; is this its user?") from error
     database = connect(url, busy_timeout_s=busy_timeout_s, writes=False)
     try:
         with translated_errors("reading its schema"), database.connect() as connection:

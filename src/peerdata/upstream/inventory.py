@@ -91,7 +91,7 @@ class Inventory:
             content = yaml.safe_load(Path(self._path).read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsInvalid(f"cannot read the inventory '{self._path}': {error.strerror}") from error
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that cannot be
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8, or no date
             raise SettingsInvalid(f"{self._path} is not YAML: {' '.join(str(error).split())}") from error
         instances = content.get("instances") if isinstance(content, dict) else None
         if not isinstance(instances, list) or not instances:
@@ -110,8 +110,8 @@ def _parse(record: Any, where: str) -> tuple[Listed, list[str]]:
     except ValueError as error:
         raise SettingsInvalid(f"{where}: uuid is missing, or not a UUID") from error
     project_id = record.get("project_id")
-    if not isinstance(project_id, str) or not 0 < len(project_id) <= 64:
-        raise SettingsInvalid(f"{where}: project_id must be a string of 1 to 64 characters (quote a number)")
+    if not isinstance(project_id, str) or not 0 < len(project_id) <= 64 or not project_id.isprintable():
+        raise SettingsInvalid(f"{where}: project_id must be a string of 1 to 64 printable characters (quote a number)")
     given = record.get("addresses")
     if not isinstance(given, list) or not given or not all(isinstance(address, str) for address in given):
         raise SettingsInvalid(f"{where}: addresses must be a list of at least one IP address")

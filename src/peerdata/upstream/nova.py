@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpcore
 
 from peerdata import metrics
-from peerdata.errors import RequestMalformed, SettingsInvalid, UpstreamFailed, UpstreamSilent
+from peerdata.errors import RequestMalformed, ServerBusy, SettingsInvalid, UpstreamFailed, UpstreamSilent
 from peerdata.settings import NovaSettings, no_password
 
 LOG = logging.getLogger(__name__)
@@ -31,6 +31,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 _OF_ONE_CONNECTION = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length expect".split()
 )
+
+WAITING_FOR_EACH = 32
+"""Questions that may wait for each connection to nova; a thousand instances that boot at once fit, a flood does not."""
 
 _OUTSIDE_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -63,6 +66,10 @@ class Nova:
         # Each question has a connection of its own. A server that closes an idle one just as it is used again looks
         # like one that failed in the middle, and a call that may change something must not be repeated; nova under
         # uWSGI closes after each answer without saying so. Connecting costs 0.1 ms, nova's answer several.
+        # The pool looks through all who wait at each event, which costs the square of their number; so they wait here.
+        self._turns = asyncio.Semaphore(settings.max_connections)
+        self._asking = 0
+        self._asking_most = settings.max_connections * (1 + WAITING_FOR_EACH)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_tls(settings) if parts.scheme == "https" else None,
             max_connections=settings.max_connections,
@@ -82,14 +89,18 @@ class Nova:
         Raises:
             RequestMalformed: *target* is no path.
             UpstreamFailed: no connection, an answer that is not HTTP, cut, or over ``max_answer_bytes``.
-            UpstreamSilent: not answered whole within ``timeout``.
+            UpstreamSilent: not answered whole within ``timeout``, the wait for a free connection included.
+            ServerBusy: too many wait for one.
         """
         if not target.startswith(b"/"):
             raise RequestMalformed("the request target must be a path, beginning with a slash")
+        if self._asking >= self._asking_most:
+            raise ServerBusy("too many calls wait for nova already; try again in a moment")
         began = time.perf_counter()
         outcome = "failed"
+        self._asking += 1
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s), self._turns:
                 answer = await self._ask(method, target, list(headers), body)
             outcome = str(answer.status)
             return answer
@@ -107,6 +118,7 @@ class Nova:
                 "nova could not be reached, or its answer could not be understood; try again"
             ) from error
         finally:
+            self._asking -= 1
             metrics.UPSTREAM_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
     async def _ask(self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> NovaAnswer:

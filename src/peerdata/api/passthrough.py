@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from peerdata.api.exchange import Answer, Request
-from peerdata.errors import UpstreamFailed
+from peerdata.errors import ServerBusy, UpstreamFailed
 from peerdata.identity.instance import OLD_PROOF_PATIENCE_S, RETRY_S, Identity
 from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
@@ -61,7 +61,7 @@ class BehindNova:
             self._versions = await self._nova.read_versions(headers)
             self._told = True
             self._ask_again_at = self._clock() + VERSIONS_KEPT_S
-        except UpstreamFailed as error:
+        except (UpstreamFailed, ServerBusy) as error:
             LOG.warning("Nova's list of versions is not to be had, the last known one serves: %s", error)
             self._ask_again_at = self._clock() + RETRY_S
         finally:

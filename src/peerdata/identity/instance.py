@@ -25,6 +25,7 @@ from peerdata.errors import (
     IdentityRefused,
     IdentityRepeated,
     InstanceUnknown,
+    ServerBusy,
     SignatureWrong,
     UpstreamFailed,
     UpstreamSilent,
@@ -134,8 +135,9 @@ class Proofs:
                 return await asyncio.shield(question)
         except TimeoutError:
             assert old  # only then there is a timeout
+            self._silent_at = self._clock()
             return old
-        except UpstreamFailed as error:
+        except (UpstreamFailed, ServerBusy) as error:
             if isinstance(error, UpstreamSilent):
                 self._silent_at = self._clock()
             if stale and (instance := self._recall_stale(claim)):

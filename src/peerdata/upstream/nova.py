@@ -184,7 +184,7 @@ class Nova:
         """Whether anything that speaks HTTP answers there; asked without an identity."""
         try:
             answer = await asyncio.wait_for(self.ask("GET", b"/", ()), timeout=2)
-        except (UpstreamFailed, TimeoutError):
+        except (UpstreamFailed, ServerBusy, TimeoutError):
             return False
         return answer.status < 500
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from peerdata.errors import IdentityRefused, InstanceUnknown, SignatureWrong, UpstreamFailed, UpstreamSilent
+from peerdata.errors import IdentityRefused, InstanceUnknown, ServerBusy, SignatureWrong, UpstreamFailed, UpstreamSilent
 from peerdata.identity.instance import Proofs
 from peerdata.model import Instance
 
@@ -227,3 +227,31 @@ async def test_a_document_without_a_usable_uuid_proves_nothing(proofs: Proofs, n
     with pytest.raises(UpstreamFailed):
         await prove(proofs)
     assert proofs.recall(ALICE) is None
+
+
+async def test_while_nova_is_slow_only_the_first_reader_with_an_old_proof_waits_for_it(
+    proofs: Proofs, nova: FakeNova, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prove(proofs)
+    clock.now += 300
+    nova.may_answer.clear()
+    monkeypatch.setattr("peerdata.identity.instance.OLD_PROOF_PATIENCE_S", 0.01)
+    assert await prove(proofs, stale=True) == PROVEN
+    monkeypatch.setattr("peerdata.identity.instance.OLD_PROOF_PATIENCE_S", 60)
+    async with asyncio.timeout(5):
+        assert await prove(proofs, stale=True) == PROVEN
+    nova.may_answer.set()
+
+
+async def test_an_old_proof_serves_when_too_many_wait_for_nova(
+    proofs: Proofs, nova: FakeNova, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(_version: str, _headers: object) -> None:
+        raise ServerBusy("too many calls wait for nova already")
+
+    await prove(proofs)
+    clock.now += 300
+    monkeypatch.setattr(nova, "read_document", busy)
+    assert await prove(proofs, stale=True) == PROVEN
+    with pytest.raises(ServerBusy):
+        await prove(proofs)

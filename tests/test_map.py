@@ -23,6 +23,7 @@ DOCS = ROOT / "docs"
 FLOORS = [
     {"__main__"},
     {"cli"},
+    {"workers"},
     {"app"},
     {"api"},
     {"identity", "service"},
@@ -96,7 +97,8 @@ def test_every_room_has_its_floor_and_every_floor_its_rooms() -> None:
         ("yaml", {"upstream"}),
         ("oslo_config", {"settings", "cli"}),
         ("oslo_log", {"settings", "cli"}),
-        ("uvloop", {"cli"}),
+        ("uvloop", {"cli", "workers"}),
+        ("cotyledon", {"workers"}),
     ],
 )
 def test_a_library_is_spoken_to_in_its_room_alone(library: str, rooms: set[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from peerdata import __version__
 from peerdata.api.exchange import HttpLimits
-from peerdata.api.http import HttpServer
+from peerdata.api.http import HttpServer, listen
 from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
 from peerdata.api.passthrough import BehindNova
@@ -35,6 +36,7 @@ from peerdata.model import Quota
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
+from peerdata.service.waiting import Waiting
 from peerdata.settings import InstanceApiSettings, Settings, no_password, parse_address
 from peerdata.store import migrate
 from peerdata.store.engine import Engine
@@ -54,18 +56,45 @@ class Parts:
 
     instances: InstanceApi
     operators: OperatorApi
+    waiting: Waiting
     inventory: Inventory | None
+
+
+def prepare(settings: Settings) -> None:
+    """
+    See that the store can be used, and that the TLS listeners could be, before anything is started.
+
+    Raises:
+        SettingsInvalid, StoreUnavailable: it cannot.
+    """
+    migrate.prepare(settings.database.connection, busy_timeout_s=settings.database.busy_timeout)
+    if settings.instance_api.listen_tls:
+        server_tls(settings.instance_api)
+
+
+def rehearse(settings: Settings) -> None:
+    """
+    Build all parts and let go of them, so that what keeps the service from starting is known before its workers are.
+
+    Raises:
+        SettingsInvalid: what it is.
+    """
+
+    async def build_and_close() -> None:
+        async with AsyncExitStack() as stack:
+            await build(settings, stack)
+
+    asyncio.run(build_and_close())
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     """
-    Build all parts; *stack* closes them.
+    Build all parts on a store that was prepared; *stack* closes them.
 
     Raises:
-        SettingsInvalid, StoreUnavailable: what keeps the service from starting.
+        SettingsInvalid: what keeps the service from starting.
     """
     database = settings.database
-    migrate.prepare(database.connection, busy_timeout_s=database.busy_timeout)
     store = Engine(
         database.connection, busy_timeout_s=database.busy_timeout, max_waiting_writes=database.max_waiting_writes
     )
@@ -75,6 +104,12 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     quota = Quota(limits.max_keys_per_instance, limits.max_keys_per_project)
     publisher = Publisher(store, quota, max_value_chars=limits.max_value_chars)
     discovery = Discovery(store, time.monotonic, max_bytes=settings.cache.max_bytes)
+    waiting = Waiting(
+        discovery,
+        most_s=limits.max_wait,
+        most=limits.max_waiting,
+        most_of_project=limits.max_waiting_per_project,
+    )
 
     nova = None
     if settings.nova.metadata_url:
@@ -84,8 +119,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     identity, behind = _build_identity(settings, nova, inventory)
 
     return Parts(
-        InstanceApi(identity, behind, publisher, discovery, Refusals(store)),
+        InstanceApi(identity, behind, publisher, discovery, waiting, Refusals(store)),
         OperatorApi(discovery, nova),
+        waiting,
         inventory,
     )
 
@@ -137,23 +173,74 @@ def server_tls(settings: InstanceApiSettings) -> ssl.SSLContext:
     return context
 
 
-async def serve(settings: Settings, reload_logging: Callable[[], object]) -> None:
+@dataclass(frozen=True)
+class Listeners:
+    """The sockets that connections come in by; several processes may accept from the same."""
+
+    instances: tuple[socket.socket, ...]
+    instances_tls: tuple[socket.socket, ...]
+    operators: tuple[socket.socket, ...]
+
+    @classmethod
+    def open(cls, settings: Settings) -> Listeners:
+        """
+        All that the settings name.
+
+        Raises:
+            CannotListen: one of them is not to be had.
+        """
+        api = settings.instance_api
+        return cls(
+            instances=tuple(_listen(address, "instances") for address in api.listen),
+            instances_tls=tuple(_listen(address, "instances, TLS") for address in api.listen_tls),
+            operators=tuple(_listen(address, "operators") for address in settings.operator_api.listen),
+        )
+
+    def close(self) -> None:
+        """Let go of them; other processes may still have them."""
+        for listener in (*self.instances, *self.instances_tls, *self.operators):
+            listener.close()
+
+
+def _listen(address: str, whom: str) -> socket.socket:
+    host, port = parse_address(address, option="listen")
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen on {address}: {error.strerror or error}; is another service there, the address not this "
+            "machine's, or this user not allowed a port below 1024?"
+        ) from error
+    LOG.info("Listening for %s on %s port %d", whom, host, listener.getsockname()[1])
+    return listener
+
+
+class Service:
     """
-    Run until SIGTERM or SIGINT; then let running requests finish. SIGHUP reads inventory and certificate again.
+    The service on its listeners, in one process.
 
     Args:
         settings: As checked by `settings.load`.
-        reload_logging: Called at SIGHUP; oslo.log's own settings can change while it runs.
-
-    Raises:
-        SettingsInvalid, StoreUnavailable, CannotListen: what keeps the service from starting.
+        listeners: Closed when it ends.
+        reload_logging: Called at `reload`; oslo.log's own settings can change while it runs.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as stack:
-        parts = await build(settings, stack)
+
+    def __init__(self, settings: Settings, listeners: Listeners, reload_logging: Callable[[], object]) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._reload_logging = reload_logging
+        self._inventory: Inventory | None = None
+        self._tls = server_tls(settings.instance_api) if listeners.instances_tls else None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """
+        Answer until `stop`; then let running requests finish.
+
+        Raises:
+            SettingsInvalid: what keeps the service from starting.
+        """
+        settings, listeners = self._settings, self._listeners
         api = settings.instance_api
         limits = HttpLimits(
             body_bytes=settings.limits.max_body_bytes,
@@ -162,52 +249,50 @@ async def serve(settings: Settings, reload_logging: Callable[[], object]) -> Non
             idle_timeout_s=api.idle_timeout,
             connections=api.max_connections,
         )
-        tls = server_tls(api) if api.listen_tls else None
-        loop.add_signal_handler(signal.SIGHUP, _reload, settings, parts.inventory, tls, reload_logging)
+        async with AsyncExitStack() as stack:
+            parts = await build(settings, stack)
+            self._inventory = parts.inventory
 
-        operators = HttpServer(parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse)
-        stack.push_async_callback(operators.close, grace_s=0)
-        for address in settings.operator_api.listen:
-            await _listen(operators, address, "operators", None)
-        instances = HttpServer(parts.instances.respond, limits=limits, refuse=parts.instances.refuse)
-        stack.push_async_callback(instances.close, grace_s=api.graceful_shutdown_timeout)
-        for address in api.listen:
-            await _listen(instances, address, "instances", None)
-        for address in api.listen_tls:
-            await _listen(instances, address, "instances, TLS", tls)
+            operators = HttpServer(parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse)
+            stack.push_async_callback(operators.close, grace_s=0)
+            for listener in listeners.operators:
+                await operators.accept(listener)
+            instances = HttpServer(parts.instances.respond, limits=limits, refuse=parts.instances.refuse)
+            stack.push_async_callback(instances.close, grace_s=api.graceful_shutdown_timeout)
+            stack.callback(parts.waiting.close)
+            for listener in listeners.instances:
+                await instances.accept(listener)
+            for listener in listeners.instances_tls:
+                await instances.accept(listener, tls=self._tls)
 
-        LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
-        await stop.wait()
-        LOG.info("Stopping: running requests have %s s to finish", api.graceful_shutdown_timeout)
-    LOG.info("Stopped")
+            LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
+            await self._stop.wait()
+            LOG.info("Stopping: running requests have %s s to finish", api.graceful_shutdown_timeout)
+        LOG.info("Stopped")
+
+    def stop(self) -> None:
+        """End `run`. To be called in its event loop, as is `reload`."""
+        self._stop.set()
+
+    def reload(self) -> None:
+        """Read again what can be without a restart. What is wrong is logged, and the old stays in force."""
+        try:
+            self._reload_logging()
+            if self._inventory:
+                LOG.info("The inventory was read again: %d instances", self._inventory.reload())
+            if self._tls:
+                api = self._settings.instance_api
+                server_tls(api)  # only if all of it is good does the running one change
+                self._tls.load_cert_chain(api.ssl_cert_file, api.ssl_key_file)
+                LOG.info("The certificate was read again")
+        except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
+            LOG.error("Not reloaded, the old stays in force: %s", error)
 
 
-async def _listen(server: HttpServer, address: str, whom: str, tls: ssl.SSLContext | None) -> None:
-    host, port = parse_address(address, option="listen")
-    try:
-        port = await server.listen(host, port, tls=tls)
-    except OSError as error:
-        raise CannotListen(
-            f"cannot listen on {address}: {error.strerror or error}; is another service there, the address not this "
-            "machine's, or this user not allowed a port below 1024?"
-        ) from error
-    LOG.info("Listening for %s on %s port %d", whom, host, port)
-
-
-def _reload(
-    settings: Settings,
-    inventory: Inventory | None,
-    tls: ssl.SSLContext | None,
-    reload_logging: Callable[[], object],
-) -> None:
-    """SIGHUP: what can be read again without a restart. What is wrong is logged, and the old stays in force."""
-    try:
-        reload_logging()
-        if inventory:
-            LOG.info("The inventory was read again: %d instances", inventory.reload())
-        if tls:
-            server_tls(settings.instance_api)  # only if all of it is good does the running one change
-            tls.load_cert_chain(settings.instance_api.ssl_cert_file, settings.instance_api.ssl_key_file)
-            LOG.info("The certificate was read again")
-    except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
-        LOG.error("Not reloaded, the old stays in force: %s", error)
+async def serve(service: Service) -> None:
+    """Run *service* until SIGTERM or SIGINT; SIGHUP reloads it. Raises as `Service.run`."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
+    await service.run()

@@ -13,14 +13,16 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import uvloop
 from oslo_config import cfg, generator
 from oslo_log import log
 
-from peerdata import __version__, app
+from peerdata import __version__, workers
 from peerdata.errors import PeerdataError, SettingsInvalid
 from peerdata.settings import SECTIONS, Settings, load
 from peerdata.store import migrate, repairs
@@ -114,7 +116,18 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace)
         raise SettingsInvalid(f"the settings of logging cannot be used: {error}") from error
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    uvloop.run(app.serve(settings, conf.mutate_config_files))
+    several = settings.instance_api.workers > 1
+    with workers.share_metrics() if several else nullcontext():
+        from peerdata import app  # only now: it imports what counts
+
+        app.prepare(settings)
+        listeners = app.Listeners.open(settings)
+        make_service = partial(app.Service, settings, listeners, conf.mutate_config_files)
+        if several:
+            app.rehearse(settings)
+            workers.supervise(settings, listeners, make_service)
+        else:
+            uvloop.run(app.serve(make_service()))
     return 0
 
 

@@ -2,11 +2,24 @@
 # SPDX-FileCopyrightText: The peerdata authors
 """
 What the service counts, for Prometheus. No metric carries a project or an instance: their number has no bound.
+
+With several workers, each counts in a file of its own, and whoever is asked adds them up: `workers.share_metrics`.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable by which prometheus_client knows where workers count together; read when it is imported."""
+
+
+def _gauge(name: str, meaning: str) -> Gauge:
+    return Gauge(name, meaning, multiprocess_mode="livesum")
+
 
 REQUESTS = Counter(
     "peerdata_requests",
@@ -15,7 +28,7 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "peerdata_request_seconds",
-    "Seconds from a request's last byte to its answer, by call.",
+    "Seconds from a request's last byte to its answer, by call; without those that ask to wait.",
     ("call",),
     buckets=(0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25),
 )
@@ -26,6 +39,16 @@ UPSTREAM_SECONDS = Histogram(
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 25),
 )
 PUBLISHED_KEYS = Counter("peerdata_published_keys", "Keys accepted.")
-PROOFS = Gauge("peerdata_proofs", "Instances whose proof of identity is remembered.")
-CACHED_PROJECTS = Gauge("peerdata_cached_projects", "Projects held in memory.")
-CACHED_BYTES = Gauge("peerdata_cached_bytes", "Estimated memory of the projects held.")
+PROOFS = _gauge("peerdata_proofs", "Instances whose proof of identity is remembered.")
+CACHED_PROJECTS = _gauge("peerdata_cached_projects", "Projects held in memory.")
+CACHED_BYTES = _gauge("peerdata_cached_bytes", "Estimated memory of the projects held.")
+WAITING = _gauge("peerdata_waiting", "Answers that are held until something changes.")
+
+
+def render() -> bytes:
+    """All of it, of all workers, in Prometheus' text format."""
+    if not os.environ.get(SHARED_DIRECTORY):
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

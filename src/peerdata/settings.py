@@ -74,6 +74,15 @@ class InstanceApiSettings:
         "Certificate authorities (PEM). When set, a TLS client must show a certificate that one of them signed, as "
         "neutron's agents do with nova_client_cert and nova_client_priv_key.",
     )
+    workers: int = _setting(
+        cfg.IntOpt,
+        1,
+        "Processes that answer, under one that starts them and starts again those that die (nova calls it "
+        "metadata_workers). More than one for more than one core: each has its own memory, its own connections to the "
+        "store and to nova, and its own of all limits below.",
+        min=1,
+        max=128,
+    )
     max_connections: int = _setting(
         cfg.IntOpt,
         4096,
@@ -236,7 +245,7 @@ class IdentitySettings:
 
 @dataclass(frozen=True)
 class LimitsSettings:
-    """How much an instance and a project may keep."""
+    """How much an instance and a project may keep, and ask for."""
 
     group: ClassVar[str] = "limits"
 
@@ -264,6 +273,29 @@ class LimitsSettings:
         "Longest request body, pass-through included; nothing beyond is read. Neutron's newer agents carry 3.8 kB.",
         min=1024,
         max=1 << 20,
+    )
+    max_wait: float = _setting(
+        cfg.FloatOpt,
+        0.0,
+        "Longest that peer_data.json?wait= may hold an answer until something changes, in seconds. 0: it never does. "
+        "Leave it so behind neutron: its newer agents serve one call at a time, and one that waits keeps every other "
+        "instance of the host waiting.",
+        min=0,
+        max=25,
+    )
+    max_waiting: int = _setting(
+        cfg.IntOpt,
+        1000,
+        "Answers that are held at once; one more is given without waiting. Each has a connection for itself.",
+        min=1,
+        max=1_000_000,
+    )
+    max_waiting_per_project: int = _setting(
+        cfg.IntOpt,
+        200,
+        "Answers to instances of one project that are held at once.",
+        min=1,
+        max=1_000_000,
     )
 
 

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
-from peerdata.api.http import Answer, Handler, HttpLimits, HttpServer, Request
+from peerdata.api.http import Answer, Handler, HttpLimits, HttpServer, Request, listen
 from peerdata.errors import KeyTaken, PeerdataError
 
 T = TypeVar("T")
@@ -124,7 +124,9 @@ class Served:
         return lambda: future.result(PATIENCE_S)
 
     def listen(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> int:
-        self.port = self.run(self.server.listen(host, port, tls=tls))
+        listener = listen(host, port)
+        self.port = listener.getsockname()[1]
+        self.run(self.server.accept(listener, tls=tls))
         return self.port
 
     def connect(self, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Client:
@@ -174,10 +176,10 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
     thread.start()
     made: list[Served] = []
 
-    def make(handler: Handler = echo, *, listen: bool = True, **limits: Any) -> Served:
+    def make(handler: Handler = echo, *, listening: bool = True, **limits: Any) -> Served:
         served = Served(loop, HttpServer(handler, limits=HttpLimits(**limits), refuse=refuse))
         made.append(served)
-        if listen:
+        if listening:
             served.listen()
         return served
 
@@ -644,7 +646,7 @@ def test_a_port_in_use_is_an_error(serve: Serve) -> None:
 
 
 def test_ipv4_and_ipv6_stand_side_by_side_on_one_port(serve: Serve) -> None:
-    served = serve(lambda request: Answer(200, request.client.encode()), listen=False)
+    served = serve(lambda request: Answer(200, request.client.encode()), listening=False)
     port = served.listen("0.0.0.0")
     try:
         served.listen("::", port)
@@ -699,7 +701,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 
 def tls_served(serve: Serve, context: ssl.SSLContext, handler: Handler = echo, **limits: Any) -> Served:
-    served = serve(handler, listen=False, **limits)
+    served = serve(handler, listening=False, **limits)
     served.listen(tls=context)
     return served
 

@@ -11,7 +11,7 @@ import uvloop
 
 from bench.servers.signed import BODIES, genuine
 from peerdata.api.answers import refuse
-from peerdata.api.http import Answer, HttpLimits, HttpServer, Request
+from peerdata.api.http import Answer, HttpLimits, HttpServer, Request, listen
 from peerdata.errors import PeerdataError
 
 
@@ -29,7 +29,7 @@ def _refuse(error: PeerdataError) -> Answer:
 async def main() -> None:
     """Serve until killed."""
     server = HttpServer(handle, limits=HttpLimits(), refuse=_refuse)
-    await server.listen("127.0.0.1", int(sys.argv[1]))
+    await server.accept(listen("127.0.0.1", int(sys.argv[1])))
     await asyncio.Event().wait()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from email.utils import formatdate
 from functools import partial
@@ -21,7 +22,7 @@ from typing import Final
 from peerdata.api.connection import LINGER_S, Common, Connection
 from peerdata.api.exchange import Answer, Handler, HttpLimits, Refuse, Request
 
-__all__ = ["Answer", "Handler", "HttpLimits", "HttpServer", "Refuse", "Request"]
+__all__ = ["Answer", "Handler", "HttpLimits", "HttpServer", "Refuse", "Request", "listen"]
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,35 @@ BACKLOG: Final = 1024
 
 CANCEL_S: Final = 1.0
 """How long, in seconds, a cancelled handler may take to end."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """
+    A listener, whose connections wait in the kernel until a server, in this process or a child of it, accepts them.
+
+    Args:
+        host: An address, ``"0.0.0.0"`` or ``"::"`` for all; the latter means IPv6 alone, so
+            that both can stand side by side.
+        port: 0 to 65535; 0 lets the kernel choose.
+
+    Raises:
+        OSError: the address is not there, or the port is taken.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 class HttpServer:
@@ -56,37 +86,26 @@ class HttpServer:
         """How many are open now, those being turned away included."""
         return len(self._common.connections)
 
-    async def listen(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
+    async def accept(self, listener: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
         """
-        Accept connections on one more address.
+        Accept connections on one more *listener*, see `listen`.
 
         Args:
-            host: An address, ``"0.0.0.0"`` or ``"::"`` for all; the latter means IPv6 alone, so
-                that both can stand side by side.
-            port: 0 to 65535; 0 lets the kernel choose.
+            listener: Closed with the server. Other processes may accept from it too.
             tls: For HTTPS; whether a client certificate is asked for is decided in it.
-
-        Returns:
-            The port.
-
-        Raises:
-            OSError: the address is not there, or the port is taken.
         """
         loop = asyncio.get_running_loop()
         if self._next_look is None:
             self._look_around(loop)
-        listener = await loop.create_server(
+        server = await loop.create_server(
             partial(Connection, self._common, loop),
-            host,
-            port,
-            ssl=tls,
+            sock=listener,
             backlog=BACKLOG,
+            ssl=tls,
             ssl_handshake_timeout=self._common.limits.head_timeout_s if tls else None,
             ssl_shutdown_timeout=LINGER_S if tls else None,
         )
-        self._listeners.append(listener)
-        bound: int = listener.sockets[0].getsockname()[1]
-        return bound
+        self._listeners.append(server)
 
     async def close(self, *, grace_s: float) -> None:
         """

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import Counter, Histogram
 
@@ -45,6 +45,7 @@ from peerdata.service.board import Board, News, prefixed, render
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
+from peerdata.service.waiting import Waiting
 
 LOG = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class InstanceApi:
         behind: Behind,
         publisher: Publisher,
         discovery: Discovery,
+        waiting: Waiting,
         refusals: Refusals,
         *,
         now: Callable[[], float] = time.time,
@@ -92,6 +94,7 @@ class InstanceApi:
         self._behind = behind
         self._publisher = publisher
         self._discovery = discovery
+        self._waiting = waiting
         self._refusals = refusals
         self._now = now
         self._handlers = {
@@ -109,13 +112,13 @@ class InstanceApi:
         answer = self._answer_at_once(request, target)
         if answer is None:
             return self._answer_later(request, target, began)
-        _count(target.call, 200, began)
+        _count(target, 200, began)
         return answer
 
     def _answer_at_once(self, request: Request, target: Target) -> Answer | None:
         """The answer to a good read by a known caller of a project that has not changed; None: all others."""
         read = self._reads_of_boards.get(target.call)
-        if read is None or request.method != "GET" or target.version != "latest" or request.fault:
+        if read is None or request.method != "GET" or target.version != "latest" or request.fault or target.waits:
             return None
         try:
             caller = self._identity.recall(request)
@@ -132,7 +135,7 @@ class InstanceApi:
             answer = self.refuse(error)
         except Exception:
             answer = self._answer_defect(request, target)
-        _count(target.call, answer.status, began)
+        _count(target, answer.status, began)
         return answer
 
     def refuse(self, error: PeerdataError) -> Answer:
@@ -240,20 +243,29 @@ class InstanceApi:
         read(target, caller, Board(0))
         if request.fault:
             raise request.fault
-        return read(target, caller, await self._discovery.read(caller.project_id))
+        return read(target, caller, await self._read_when_due(target, caller))
+
+    async def _read_when_due(self, target: Target, caller: Instance) -> Board:
+        """The caller's project; where it asks to wait, once there is something to tell, or the time is over."""
+        if not target.waits:
+            return await self._discovery.read(caller.project_id)
+        follow = _understand_follow(target)
+        return await self._waiting.read(
+            caller.project_id, lambda board: bool(board.news(follow.since, follow.prefix)), follow.wait_s
+        )
 
     def _read_shared(self, target: Target, _caller: Instance, board: Board) -> Answer:
         _only_parameters(target)
         return Answer(200, board.shared_json)
 
     def _read_peer_data(self, target: Target, caller: Instance, board: Board) -> Answer:
-        since, prefix = _understand_follow(target)
+        follow = _understand_follow(target)
         poll_after_s = rules.poll_after_s(
             peers=len(board),
             quiet_s=self._discovery.quiet_s(board),
             chance=random.random(),  # noqa: S311 - spreads callers, keeps no secret
         )
-        return Answer(200, _render_peer_data(board.news(since, prefix), caller, poll_after_s))
+        return Answer(200, _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s))
 
     async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
         _only_parameters(target)
@@ -271,10 +283,11 @@ def _counters(call: Call, status: int) -> tuple[Counter, Histogram]:
     return metrics.REQUESTS.labels(call.value, status), metrics.REQUEST_SECONDS.labels(call.value)
 
 
-def _count(call: Call, status: int, began: float) -> None:
-    number, seconds = _counters(call, status)
+def _count(target: Target, status: int, began: float) -> None:
+    number, seconds = _counters(target.call, status)
     number.inc()
-    seconds.observe(time.perf_counter() - began)
+    if not target.waits:  # it takes as long as it asked for
+        seconds.observe(time.perf_counter() - began)
 
 
 def _check_same(document: Document, caller: Instance) -> None:
@@ -313,17 +326,25 @@ def _read_since(text: str | None) -> int | None:
     return int(text)
 
 
+class _Follow(NamedTuple):
+    """What a call of peer_data.json asks for."""
+
+    since: int | None
+    prefix: str
+    wait_s: float
+
+
 @lru_cache(maxsize=256)
-def _understand_follow(target: Target) -> tuple[int | None, str]:
-    """``since`` and ``prefix`` of a call of peer_data.json; a long one is refused, and so not remembered."""
+def _understand_follow(target: Target) -> _Follow:
+    """The parameters of a call of peer_data.json."""
     given = _only_parameters(target, "since", "prefix", "wait")
     prefix = given.get("prefix", "")
     if prefix and not KEY_NAME.fullmatch(prefix):
         raise ParameterInvalid("prefix is not the beginning of any key: 1 to 243 of a-z A-Z 0-9 - _ : . and space")
-    # Waiting is off unless the operator turns it on, and this version cannot yet: the answer comes at once.
-    if "wait" in given and not _SECONDS.fullmatch(given["wait"]):
+    wait = given.get("wait", "0")
+    if not _SECONDS.fullmatch(wait):
         raise ParameterInvalid("wait must be a number of seconds, such as 10 or 2.5", parameter="wait")
-    return _read_since(given.get("since")), prefix
+    return _Follow(_read_since(given.get("since")), prefix, float(wait))
 
 
 def _render_peer_data(news: News, caller: Instance, poll_after_s: float) -> bytes:

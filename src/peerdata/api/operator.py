@@ -6,8 +6,9 @@ For the operator, on a listener of its own: does it live, can it work, what has 
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from peerdata import metrics
 from peerdata.api.answers import answer_json, refuse
 from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import understand
@@ -37,7 +38,7 @@ class OperatorApi:
         if path == "/readyz":
             return await self._ready()
         if path == "/metrics":
-            return Answer(200, generate_latest(), CONTENT_TYPE_LATEST.encode())
+            return Answer(200, metrics.render(), CONTENT_TYPE_LATEST.encode())
         return refuse(PathUnknown("here are /healthz, /readyz and /metrics"), through_neutron=False)
 
     async def _ready(self) -> Answer:

@@ -10,7 +10,7 @@ import posixpath
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 
 from peerdata.errors import ParameterInvalid
 
@@ -52,6 +52,8 @@ class Target:
     """Normalised."""
     query: bytes
     """As it came, without the question mark."""
+    waits: bool = False
+    """Whether the query may have the parameter ``wait``."""
 
 
 def understand(target: bytes) -> Target:
@@ -73,7 +75,8 @@ def _understand(target: bytes) -> Target:
     if len(tokens) < 3 or tokens[1] != "openstack":
         return Target(Call.OTHER, "", path, query)
     call = PATHS.get(tokens[3] if len(tokens) == 4 else "", Call.OTHER)
-    return Target(call, tokens[2] if call is not Call.OTHER else "", path, query)
+    version = tokens[2] if call is not Call.OTHER else ""
+    return Target(call, version, path, query, waits=call is Call.PEER_DATA and b"wait" in unquote_to_bytes(query))
 
 
 _understand_again = lru_cache(maxsize=1024)(_understand)

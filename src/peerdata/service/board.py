@@ -33,6 +33,10 @@ class News:
     peers: list[bytes]
     removed: list[str]
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.full or self.peers or self.removed)
+
 
 class Board:
     """

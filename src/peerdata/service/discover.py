@@ -65,6 +65,10 @@ class Discovery:
         self._boards.move_to_end(project_id)
         return board
 
+    def version(self) -> int | None:
+        """See `Engine.version`."""
+        return self._store.version()
+
     async def read_own(self, instance: Instance) -> dict[str, Entry]:
         """
         All entries of one instance, shared or not, by key.

@@ -249,17 +249,17 @@ class InstanceApi:
         """The caller's project; where it asks to wait, once there is something to tell, or the time is over."""
         if not target.waits:
             return await self._discovery.read(caller.project_id)
-        follow = _understand_follow(target)
+        follow = _understand_follow(target.query)
         return await self._waiting.read(
             caller.project_id, lambda board: bool(board.news(follow.since, follow.prefix)), follow.wait_s
         )
 
     def _read_shared(self, target: Target, _caller: Instance, board: Board) -> Answer:
-        _only_parameters(target)
+        _only_parameters(target.call, target.query)
         return Answer(200, board.shared_json)
 
     def _read_peer_data(self, target: Target, caller: Instance, board: Board) -> Answer:
-        follow = _understand_follow(target)
+        follow = _understand_follow(target.query)
         poll_after_s = rules.poll_after_s(
             peers=len(board),
             quiet_s=self._discovery.quiet_s(board),
@@ -268,7 +268,7 @@ class InstanceApi:
         return Answer(200, _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s))
 
     async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
-        _only_parameters(target)
+        _only_parameters(target.call, target.query)
         if request.fault:
             raise request.fault
         refusal = await self._refusals.last(caller, now=int(self._now()))
@@ -302,14 +302,14 @@ def _merge(document: Document, own: Mapping[str, Entry]) -> Document:
     return {**document, "meta": meta}
 
 
-def _only_parameters(target: Target, *known: str) -> dict[str, str]:
+def _only_parameters(call: Call, query: bytes, *known: str) -> dict[str, str]:
     """The parameters of a call that is ours alone, each of *known* at most once."""
     given: dict[str, str] = {}
-    for name, value in parameters(target.query):
+    for name, value in parameters(query):
         shown = rules.printable(name)
         if name not in known:
             knows = f"knows {' and '.join(known)}" if known else "has no parameters"
-            raise ParameterUnknown(f"unknown parameter '{shown}': {target.call.value} {knows}", parameter=shown)
+            raise ParameterUnknown(f"unknown parameter '{shown}': {call.value} {knows}", parameter=shown)
         if name in given:
             raise ParameterRepeated(f"'{shown}' is there more than once", parameter=shown)
         given[name] = value
@@ -334,10 +334,13 @@ class _Follow(NamedTuple):
     wait_s: float
 
 
-@lru_cache(maxsize=256)
-def _understand_follow(target: Target) -> _Follow:
-    """The parameters of a call of peer_data.json."""
-    given = _only_parameters(target, "since", "prefix", "wait")
+def _understand_follow(query: bytes) -> _Follow:
+    """The parameters of a call of peer_data.json. Polls ask the same short thing again and again."""
+    return _follow_again(query) if len(query) <= 256 else _follow(query)
+
+
+def _follow(query: bytes) -> _Follow:
+    given = _only_parameters(Call.PEER_DATA, query, "since", "prefix", "wait")
     prefix = given.get("prefix", "")
     if prefix and not KEY_NAME.fullmatch(prefix):
         raise ParameterInvalid("prefix is not the beginning of any key: 1 to 243 of a-z A-Z 0-9 - _ : . and space")
@@ -347,11 +350,18 @@ def _understand_follow(target: Target) -> _Follow:
     return _Follow(_read_since(given.get("since")), prefix, float(wait))
 
 
+_follow_again = lru_cache(maxsize=1024)(_follow)
+
+
+_quoted = lru_cache(maxsize=4096)(render)
+"""Of uuids, which are short."""
+
+
 def _render_peer_data(news: News, caller: Instance, poll_after_s: float) -> bytes:
     return b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":[%s],"removed":%s}' % (
         news.revision,
         b"true" if news.full else b"false",
-        render(caller.uuid),
+        _quoted(caller.uuid),
         poll_after_s,
         b",".join(news.peers),
         render(news.removed) if news.removed else b"[]",

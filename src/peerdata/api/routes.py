@@ -26,6 +26,8 @@ class Call(Enum):
     LISTING = "listing"
     OTHER = "pass_through"
 
+    __hash__ = object.__hash__  # Enum's own is made in Python, and each request asks for it several times
+
 
 PATHS = {
     "metadata": Call.PUBLISH,

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
 from peerdata.model import PREFIX, Changes, Peer
 
@@ -24,8 +25,7 @@ class _Shown:
     in_peer_data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(NamedTuple):
     """What a reader who knows a revision has to learn; ``peers`` are JSON objects, ready to be joined."""
 
     revision: int

@@ -65,7 +65,7 @@ async def test_a_defect_is_a_500_with_a_request_id_that_the_log_has_too(
         raise ZeroDivisionError("between us")
 
     with monkeypatch.context() as broken:
-        broken.setattr(entries, "read_instance", break_down)
+        broken.setattr(entries, "_read_entries", break_down)
         heard = await alice.publish("a=s3cret", shared=True)
     assert (heard.status, heard.code) == (500, "server.error")
     request_id = heard.error["request_id"]

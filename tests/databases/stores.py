@@ -12,6 +12,10 @@ from sqlalchemy import create_engine
 from peerdata.store import migrate, schema
 from peerdata.store.engine import Engine
 
+from .galera import Galera
+from .mariadb import Mariadb
+from .postgresql import Postgresql
+
 KINDS = ("postgresql", "mariadb", "galera")
 
 _PREPARED = pytest.StashKey[dict[str, list[str]]]()
@@ -36,6 +40,15 @@ def store_urls(request: pytest.FixtureRequest) -> list[str]:
             connection.execute(table.delete())
     database.dispose()
     return urls
+
+
+@pytest.fixture(params=KINDS)
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a store that is not made yet, through the first of its servers."""
+    server: Postgresql | Mariadb | Galera = request.getfixturevalue(request.param)
+    server.mend()
+    database = server.new_database()
+    return database[0] if isinstance(database, list) else database
 
 
 @pytest.fixture

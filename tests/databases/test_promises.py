@@ -100,7 +100,7 @@ async def test_a_write_that_waits_for_its_project_does_not_stop_another_project(
     loop = asyncio.get_running_loop()
 
     def hold(connection: Connection) -> None:
-        entries.publish(connection, ALICE, lambda *_: (Entry("k", "1", shared=True),), now=0)
+        entries.publish_offer(connection, entries.Offer(ALICE, lambda *_: (Entry("k", "1", shared=True),), now=0))
         loop.call_soon_threadsafe(held.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
 

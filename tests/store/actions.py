@@ -40,13 +40,13 @@ async def keep(engine: Engine, instance: Instance, **meta: str) -> dict[str, Ent
 
 async def put(engine: Engine, instance: Instance, meta: Mapping[str, str], *, shared: bool) -> dict[str, Entry]:
     """Set keys, or raise `KeyTaken`."""
-    decide = offer(meta, shared=shared)
-    return await engine.write(lambda connection: entries.publish(connection, instance, decide, now=0))
+    wanted = entries.Offer(instance, offer(meta, shared=shared), now=0)
+    return await engine.write_together(entries.publish_all, wanted, lane=instance.project_id)
 
 
 async def leave(engine: Engine, instance: Instance) -> int:
     """Take all entries of the instance away."""
-    return await engine.write(lambda connection: entries.remove(connection, instance))
+    return await engine.write(lambda connection: entries.remove(connection, instance), lane=instance.project_id)
 
 
 async def changes(engine: Engine, since: int | None = None, project_id: str = PROJECT) -> Changes:

@@ -26,6 +26,12 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def empty_url(tmp_path: Path) -> str:
+    """Where a store may be made."""
+    return f"sqlite:///{tmp_path}/peerdata.sqlite"
+
+
+@pytest.fixture
 def store_file(tmp_path: Path, empty_store: Path) -> Path:
     """A store without entries, for this test."""
     path = tmp_path / "peerdata.sqlite"

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from peerdata.errors import KeyTaken, ServerBusy, SettingsInvalid, StoreUnavailable
-from peerdata.model import Quota
+from peerdata.errors import KeyTaken, PeerdataError, ServerBusy, SettingsInvalid, StoreUnavailable
+from peerdata.model import Entry, Quota
 from peerdata.service.publish import Publisher
 from peerdata.store import entries, migrate
 from peerdata.store.database import connect
@@ -133,6 +133,26 @@ async def test_calls_that_wait_share_one_transaction_in_the_order_in_which_they_
     assert all(connection is seen[0][1] for _, connection in seen)
 
 
+async def test_those_who_stand_side_by_side_and_want_the_same_are_done_together(engine: Engine) -> None:
+    def name_all(connection: Connection, calls: Sequence[str]) -> list[tuple[str, ...]]:
+        return [tuple(calls)] * len(calls)
+
+    def reject_all(connection: Connection, calls: Sequence[str]) -> list[PeerdataError]:
+        return [KeyTaken(call) for call in calls]
+
+    async with writer_held(engine) as release:
+        tasks = await put_in_line(
+            *(engine.write_together(name_all, call) for call in "ab"),
+            engine.write(lambda _connection: "alone"),
+            *(engine.write_together(name_all, call) for call in "cd"),
+            *(engine.write_together(reject_all, call) for call in "ef"),
+        )
+        release()
+        *outcomes, e, f = await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes == [("a", "b"), ("a", "b"), "alone", ("c", "d"), ("c", "d")]
+    assert [str(refusal) for refusal in (e, f)] == ["e", "f"]
+
+
 async def test_a_group_has_a_bound(engine: Engine) -> None:
     connections: list[Connection] = []
     async with writer_held(engine) as release:
@@ -164,7 +184,7 @@ async def test_a_call_that_breaks_its_group_is_alone_with_that(engine: Engine) -
     """Whatever it did is undone, what the others did is done once."""
 
     def break_down(connection: Connection) -> None:
-        entries.publish(connection, CAROL, offer({"c": "1"}, shared=True), now=0)
+        entries.publish_offer(connection, entries.Offer(CAROL, offer({"c": "1"}, shared=True), now=0))
         raise ZeroDivisionError
 
     async with writer_held(engine) as release:
@@ -175,6 +195,21 @@ async def test_a_call_that_breaks_its_group_is_alone_with_that(engine: Engine) -
     found = await changes(engine)
     assert [(peer.uuid, peer.revision) for peer in found.peers] == [(ALICE.uuid, 1), (BOB.uuid, 2)]
     assert await own(engine, CAROL) == {}
+
+
+async def test_an_offer_that_breaks_its_group_is_alone_with_that(engine: Engine) -> None:
+    def break_down(_existing: object, _project_keys: int) -> tuple[Entry, ...]:
+        raise ZeroDivisionError
+
+    broken = entries.Offer(CAROL, break_down, now=0)
+    async with writer_held(engine) as release:
+        tasks = await put_in_line(
+            share(engine, ALICE, a="1"), engine.write_together(entries.publish_all, broken), share(engine, BOB, b="1")
+        )
+        release()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [dict, ZeroDivisionError, dict]
+    assert (await changes(engine)).revision == 2
 
 
 async def test_a_broken_rule_of_the_schema_breaks_only_its_own_call(engine: Engine) -> None:
@@ -226,6 +261,23 @@ async def test_closing_refuses_what_waits_and_may_be_done_twice(engine: Engine, 
     engine.close()
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     assert await own(make_engine(), ALICE) == {}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, GROUP_MOST])
+async def test_entries_of_many_instances_are_found_by_the_primary_key(engine: Engine, number: int) -> None:
+    """Asked for pairs in another way, SQLite reads the whole table."""
+    plan = await engine.read(
+        lambda connection: (
+            connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {entries._read_entries_of(number).compile(connection)}", ("",) * 2 * number
+            )
+            .mappings()
+            .all()
+        )
+    )
+    steps = [row["detail"] for row in plan]
+    assert not any("SCAN" in step for step in steps)
+    assert sum("SEARCH entry USING PRIMARY KEY (project_id=? AND uuid=?)" in step for step in steps) == number
 
 
 # One winner

@@ -1,13 +1,17 @@
 """What the store remembers of a publish and of a removal, and in which order it tells it."""
 
-import pytest
+from collections.abc import Callable, Sequence
 
-from peerdata.errors import KeyTaken
+import pytest
+from sqlalchemy import Connection, event
+
+from peerdata.errors import KeyTaken, PeerdataError
 from peerdata.model import Changes, Entry, Instance, Peer
 from peerdata.store import entries
 from peerdata.store.engine import Engine
+from peerdata.store.lanes import GROUP_MOST
 
-from .actions import ALICE, BOB, CAROL, PROJECT, ZOE, changes, keep, leave, own, put, share
+from .actions import ALICE, BOB, CAROL, PROJECT, ZOE, changes, keep, leave, offer, own, put, share
 
 
 def uuids(found: Changes) -> list[str]:
@@ -33,6 +37,98 @@ async def test_each_accepted_call_is_one_revision_however_many_keys_it_has(engin
     assert (await changes(engine)).revision == 2
     await leave(engine, ALICE)
     assert (await changes(engine)).revision == 3
+
+
+async def publish_at_once(engine: Engine, *offers: entries.Offer) -> list[dict[str, Entry] | PeerdataError]:
+    """As a group of calls that waited together."""
+    return await engine.write(lambda connection: entries.publish_all(connection, offers))
+
+
+def wants(instance: Instance, *, shared: bool = True, **meta: str) -> entries.Offer:
+    return entries.Offer(instance, offer(meta, shared=shared), now=0)
+
+
+async def test_offers_of_one_group_are_decided_one_after_the_other(engine: Engine) -> None:
+    """Each on what those before it left, whatever became of them."""
+    await share(engine, ALICE, a="1")
+    first, refused, second, third, other = await publish_at_once(
+        engine,
+        wants(BOB, leader="bob"),
+        wants(ALICE, x="lost", a="2"),
+        wants(BOB, leader="again", y="lost"),
+        wants(ALICE, x="1"),
+        wants(ZOE, z="1"),
+    )
+    assert first == {"leader": Entry("leader", "bob", shared=True)}
+    assert isinstance(refused, KeyTaken)
+    assert isinstance(second, KeyTaken)
+    assert third == {"a": Entry("a", "1", shared=True), "x": Entry("x", "1", shared=True)}
+    assert other == {"z": Entry("z", "1", shared=True)}
+    found = await changes(engine)
+    assert [(peer.uuid, peer.joined, peer.revision) for peer in found.peers] == [(ALICE.uuid, 1, 3), (BOB.uuid, 2, 2)]
+    assert (found.revision, (await changes(engine, project_id="green")).revision) == (3, 1)
+
+
+async def test_an_instance_that_calls_several_times_in_one_group_joins_when_it_first_shares(engine: Engine) -> None:
+    *_, last = await publish_at_once(
+        engine,
+        wants(ALICE, shared=False, secret="1"),
+        wants(BOB, b="1"),
+        wants(ALICE, a="1"),
+        wants(ALICE, more="1"),
+        wants(ALICE, shared=False, secret2="1"),
+    )
+    assert sorted(last) == ["a", "more", "secret", "secret2"]  # type: ignore[arg-type]
+    found = await changes(engine)
+    assert [(peer.uuid, peer.joined, peer.revision) for peer in found.peers] == [(BOB.uuid, 2, 2), (ALICE.uuid, 3, 4)]
+    assert found.peers[1].meta == {"a": "1", "more": "1"}
+    assert found.revision == 5
+    assert await own(engine, ALICE) == {"a": "1", "more": "1", "secret": "1", "secret2": "1"}
+
+
+async def test_a_project_counts_the_keys_of_those_earlier_in_the_group(engine: Engine) -> None:
+    counted: list[int] = []
+
+    def count(_existing: object, project_keys: int) -> tuple[Entry, ...]:
+        counted.append(project_keys)
+        return (Entry("k", "1", shared=True), Entry("l", "1", shared=False))
+
+    await publish_at_once(engine, *(entries.Offer(instance, count, now=0) for instance in (ALICE, BOB, ZOE, CAROL)))
+    assert counted == [0, 2, 0, 4]
+
+
+async def test_a_group_of_any_size_is_read_and_written_with_the_same_few_statements(engine: Engine) -> None:
+    """What a statement costs is most of what a call costs, so they must not be as many as the calls."""
+    people = [Instance(f"00000000-0000-4000-8000-{number:012}", f"p{number % 50}") for number in range(GROUP_MOST)]
+
+    def statements(offers: Sequence[entries.Offer]) -> Callable[[Connection], int]:
+        def publish(connection: Connection) -> int:
+            begun: list[object] = []
+            note = lambda *event: begun.append(event)  # noqa: E731
+            event.listen(connection, "before_cursor_execute", note)
+            entries.publish_all(connection, offers)
+            event.remove(connection, "before_cursor_execute", note)
+            return len(begun)
+
+        return publish
+
+    one = await engine.write(statements([wants(people[0], a="1")]))
+    assert await engine.write(statements([wants(instance, b="1") for instance in people])) <= one + 1
+    for instance in (people[0], people[1], people[-1]):
+        assert (await own(engine, instance))["b"] == "1"
+
+
+async def test_a_change_that_is_no_entry_is_a_revision_too(engine: Engine) -> None:
+    def change(connection: Connection) -> tuple[int, int]:
+        entries.lock_project(connection, PROJECT)
+        before = entries.read_revision(connection, PROJECT)
+        entries.advance(connection, PROJECT)
+        return before, entries.read_revision(connection, PROJECT)
+
+    assert await engine.write(change) == (0, 1)
+    await share(engine, ALICE, a="1")
+    assert await engine.write(change) == (2, 3)
+    assert await changes(engine, since=2) == Changes(3, full=False, peers=(), removed=(), forgotten=0)
 
 
 async def test_what_changes_nothing_is_no_revision(engine: Engine) -> None:
@@ -165,9 +261,10 @@ async def test_removed_keys_no_longer_count_for_the_project(engine: Engine) -> N
         counted.append(project_keys)
         return ()
 
-    await engine.write(lambda connection: entries.publish(connection, CAROL, count, now=0))
+    counting = entries.Offer(CAROL, count, now=0)
+    await publish_at_once(engine, counting)
     await leave(engine, ALICE)
-    await engine.write(lambda connection: entries.publish(connection, CAROL, count, now=0))
+    await publish_at_once(engine, counting)
     assert counted == [3, 1]
 
 
@@ -240,16 +337,66 @@ async def test_a_project_that_went_back_is_news_in_full(engine: Engine) -> None:
     assert news["gone"] == Changes(0, full=True, peers=(), removed=(), forgotten=0)
 
 
+async def restore(engine: Engine, now: int = 1_800_000_000) -> int:
+    return await engine.write(lambda connection: entries.restart_revisions(connection, now=now))
+
+
 async def test_after_a_restore_whoever_followed_reads_in_full(engine: Engine) -> None:
     """The store may go on past what a follower knows before it asks, and would else be taken for the one before."""
     await share(engine, ALICE, k="1")
     before = (await changes(engine)).revision
-    assert await engine.write(entries.restart_revisions) == 1
+    assert await restore(engine) == 1
     await share(engine, BOB, k="1")
     for since in (before, before + 1, before + 1000):
         assert (await changes(engine, since=since)).full
     now = (await changes(engine)).revision
     assert not (await changes(engine, since=now)).full
+
+
+async def test_after_a_restore_a_project_that_the_backup_did_not_know_is_read_in_full_too(engine: Engine) -> None:
+    """Its followers know revisions of it, of which the store knows nothing."""
+    await restore(engine)
+    empty = await changes(engine)
+    assert (empty.full, empty.peers) == (True, ())
+    await share(engine, ALICE, k="1")
+    for since in (1, 1000, empty.revision - 1):
+        assert (await changes(engine, since=since)).full
+    found = await changes(engine, since=empty.revision)
+    assert (found.full, uuids(found), found.revision) == (False, [ALICE.uuid], empty.revision + 1)
+
+
+async def test_a_project_without_entries_is_no_news_after_a_restore(engine: Engine) -> None:
+    await restore(engine)
+    first = (await changes(engine)).revision
+    assert await engine.read(lambda connection: entries.read_news(connection, [PROJECT], {PROJECT: first})) == {}
+
+
+@pytest.mark.parametrize("later_s", [1, 0, -1000])
+async def test_a_store_that_is_restored_twice_gives_no_revision_twice(engine: Engine, later_s: int) -> None:
+    """Also where the clock was set back."""
+    await share(engine, ALICE, k="1")
+    await restore(engine)
+    await share(engine, ALICE, more="1")
+    before = (await changes(engine)).revision
+    await restore(engine, 1_800_000_000 + later_s)
+    assert (await changes(engine)).revision > before
+    assert (await changes(engine, since=before)).full
+
+
+async def test_a_backup_that_is_put_back_again_knows_nothing_of_the_first_time_and_gives_no_revision_twice(
+    engine: Engine,
+) -> None:
+    def restore_and_lose_it(connection: Connection) -> int:
+        savepoint = connection.begin_nested()
+        entries.restart_revisions(connection, now=1_800_000_000)
+        first = entries.read_changes(connection, PROJECT, None).revision
+        savepoint.rollback()
+        return first
+
+    await share(engine, ALICE, k="1")
+    first_time = await engine.write(restore_and_lose_it)
+    await restore(engine, 1_800_000_001)
+    assert (await changes(engine)).revision >= first_time + entries.CHANGES_A_SECOND
 
 
 async def test_an_instance_that_shared_nothing_leaves_unnoticed(engine: Engine) -> None:

@@ -45,7 +45,7 @@ def carry_out_in(connection: Connection, project_id: str, step: Step, model: Pro
         assert isinstance(existing, dict)
         return () if key in existing else (Entry(key, f"{uuid} {key} {model.revision}", shared),)
 
-    entries.publish(connection, instance, decide, now=0)
+    entries.publish_offer(connection, entries.Offer(instance, decide, now=0))
 
 
 @given(steps=STEPS, removals_kept=st.integers(1, 4))

@@ -100,15 +100,6 @@ def test_a_store_of_a_later_version_is_refused_and_left_alone(url: str, path: Pa
     assert migrate.current(url, busy_timeout_s=1) == "9999"
 
 
-def test_a_store_of_an_earlier_version_is_refused_by_the_service_and_upgraded_on_request(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    migrate.upgrade(url, busy_timeout_s=1)
-    monkeypatch.setattr(migrate, "newest", lambda: "0002")
-    with pytest.raises(SettingsInvalid, match="peerdata db upgrade"):
-        migrate.prepare(url, busy_timeout_s=1)
-
-
 def test_a_store_that_somebody_has_locked_is_unavailable(url: str, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")

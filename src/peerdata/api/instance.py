@@ -61,8 +61,14 @@ _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 class Behind(Protocol):
     """What stands behind our own calls: nova, or stand-alone what plays it."""
 
-    async def read_document(self, request: Request, caller: Instance, version: str) -> tuple[Answer, Document | None]:
-        """The caller's meta_data.json: the answer, and the document in it where that is a 200."""
+    async def read_document(
+        self, request: Request, caller: Instance, version: str
+    ) -> tuple[Answer | None, Document | None]:
+        """
+        The caller's meta_data.json: the answer, and the document in it where that is a 200.
+
+        No answer: whoever wants one makes it of the document.
+        """
 
     async def has_version(self, request: Request, version: str) -> bool:
         """Whether ``/openstack/{version}/`` is there."""
@@ -212,10 +218,11 @@ class InstanceApi:
             raise request.fault
         answer, document = await self._behind.read_document(request, caller, target.version)
         if document is None:
+            assert answer is not None
             return answer
         _check_same(document, caller)
         own = await self._discovery.read_own(caller)
-        return answers.answer_document(_merge(document, own)) if own else answer
+        return answer if answer and not own else answers.answer_document(_merge(document, own))
 
     # What is ours alone
 
@@ -223,19 +230,22 @@ class InstanceApi:
         meta, shared = publishing.understand(parameters(target.query), request.body, request.fault)
         self._publisher.check(meta)
         # The document first: it is the answer, and it says what the owner has set. Without nova nothing is stored.
+        document = await self._read_document(request, target, caller)
+        own = await self._publisher.publish(caller, meta, shared=shared, owned=_owned(document), now=int(self._now()))
+        return answers.answer_document(_merge(document, own))
+
+    async def _read_document(self, request: Request, target: Target, caller: Instance) -> Document:
+        """The caller's document, without which nothing is stored."""
         answer, document = await self._behind.read_document(request, caller, target.version)
         if document is None:
+            assert answer is not None
             if answer.status == 404:
                 raise InstanceUnknown("nova does not know this instance in this project any more; nothing was stored")
             raise UpstreamFailed(
                 f"nova did not give the metadata document (status {answer.status}); nothing was stored"
             )
         _check_same(document, caller)
-        owned = {
-            key.removeprefix(PREFIX): value for key, value in document.get("meta", {}).items() if key.startswith(PREFIX)
-        }
-        own = await self._publisher.publish(caller, meta, shared=shared, owned=owned, now=int(self._now()))
-        return answers.answer_document(_merge(document, own))
+        return document
 
     async def _read_board(self, request: Request, target: Target, caller: Instance) -> Answer:
         # What is wrong with the request is said without asking the store, which may be away.
@@ -298,8 +308,16 @@ def _check_same(document: Document, caller: Instance) -> None:
 
 def _merge(document: Document, own: Mapping[str, Entry]) -> Document:
     """*document* with the instance's own keys in ``meta``; set by itself first, they are not the owner's to change."""
+    if not own:
+        return document
     meta = {**document.get("meta", {}), **prefixed((key, entry.value) for key, entry in own.items())}
     return {**document, "meta": meta}
+
+
+def _owned(document: Document) -> dict[str, str]:
+    """What the owner set through nova under names of ours, without the prefix."""
+    meta = document.get("meta", {})
+    return {key.removeprefix(PREFIX): value for key, value in meta.items() if key.startswith(PREFIX)}
 
 
 def _only_parameters(call: Call, query: bytes, *known: str) -> dict[str, str]:

@@ -7,10 +7,10 @@ Behind our own calls, no nova: the inventory plays the part of it that cloud-ini
 from __future__ import annotations
 
 import base64
+import io
 import os
 from typing import Any
 
-from peerdata.api.answers import answer_document
 from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
@@ -28,15 +28,12 @@ class Standalone:
         self._identity = identity
         self._inventory = inventory
 
-    async def read_document(
-        self, _request: Request, caller: Instance, version: str
-    ) -> tuple[Answer, dict[str, Any] | None]:
+    async def read_document(self, _request: Request, caller: Instance, version: str) -> tuple[None, dict[str, Any]]:
         """Source: `api.instance.Behind`."""
         listed = self._inventory.describe(caller)
         if listed is None:
             raise InstanceUnknown(f"the inventory has no instance {caller.uuid} any more")
-        document = _document(listed, version)
-        return answer_document(document), document
+        return None, _document(listed, version)
 
     async def has_version(self, _request: Request, version: str) -> bool:
         """Source: `api.instance.Behind`."""
@@ -72,7 +69,7 @@ def _document(listed: Listed, version: str) -> dict[str, Any]:
         "availability_zone": listed.availability_zone,
     }
     if version >= versions.WITH_RANDOM_SEED:
-        document["random_seed"] = base64.b64encode(os.urandom(512)).decode()
+        document["random_seed"] = base64.b64encode(_random_bytes(512)).decode()
     if version >= versions.WITH_PROJECT_ID:
         document["project_id"] = listed.instance.project_id
     if version >= versions.WITH_DEVICES:
@@ -80,6 +77,24 @@ def _document(listed: Listed, version: str) -> dict[str, Any]:
     if version >= versions.WITH_DEDICATED_CPUS:
         document["dedicated_cpus"] = []
     return document
+
+
+_drawn = io.BytesIO()
+
+
+def _random_bytes(number: int) -> bytes:
+    """
+    Of the system's randomness, each given out once.
+
+    It is drawn for many at once, because for the time of a draw the interpreter lets another thread go first, which in
+    a storm of publishes is one that has much to do.
+    """
+    global _drawn
+    found = _drawn.read(number)
+    if len(found) < number:
+        _drawn = io.BytesIO(os.urandom(64 * number))
+        found = _drawn.read(number)
+    return found
 
 
 def _text(*lines: str) -> Answer:

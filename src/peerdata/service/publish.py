@@ -7,12 +7,14 @@ The write path: check, then decide and store in one transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from peerdata import metrics
 from peerdata.model import Entry, Instance, Quota
 from peerdata.service import rules
 from peerdata.store import entries
 from peerdata.store.engine import Engine
+from peerdata.store.entries import Offer
 
 
 class Publisher:
@@ -50,19 +52,39 @@ class Publisher:
 
         Source: docs/protocol.md, "Publish".
         """
-        self.check(meta)
-        accepted = 0
-
-        def decide(existing: Mapping[str, Entry], project_keys: int) -> tuple[Entry, ...]:
-            nonlocal accepted
-            new = rules.decide_publish(
-                existing, owned, meta, shared=shared, project_keys=project_keys, quota=self._quota
-            )
-            accepted = len(new)
-            return new
-
-        all_entries = await self._store.write(
-            lambda connection: entries.publish(connection, caller, decide, now=now), lane=caller.project_id
-        )
-        metrics.PUBLISHED_KEYS.inc(accepted)
+        offer = self.offer(caller, meta, shared=shared, owned=owned, now=now)
+        all_entries = await self._store.write_together(entries.publish_all, offer, lane=caller.project_id)
+        self.count(offer)
         return all_entries
+
+    def offer(
+        self, caller: Instance, meta: Mapping[str, str], *, shared: bool, owned: Mapping[str, str], now: int
+    ) -> Offer:
+        """What `publish` hands to the store; raises what can be told without it."""
+        self.check(meta)
+        return Offer(caller, _Decision(meta, shared, owned, self._quota), now)
+
+    @staticmethod
+    def count(offer: Offer) -> None:
+        """Let the metrics know of an offer that was stored."""
+        assert isinstance(offer.decide, _Decision)
+        metrics.PUBLISHED_KEYS.inc(offer.decide.accepted)
+
+
+@dataclass(slots=True)
+class _Decision:
+    """`rules.decide_publish` on one offer, as the store asks for it; it may have to ask more than once."""
+
+    meta: Mapping[str, str]
+    shared: bool
+    owned: Mapping[str, str]
+    quota: Quota
+    accepted: int = 0
+    """Keys that were new when it was asked last."""
+
+    def __call__(self, existing: Mapping[str, Entry], project_keys: int) -> tuple[Entry, ...]:
+        new = rules.decide_publish(
+            existing, self.owned, self.meta, shared=self.shared, project_keys=project_keys, quota=self.quota
+        )
+        self.accepted = len(new)
+        return new

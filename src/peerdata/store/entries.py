@@ -3,18 +3,24 @@
 """
 What instances have set: the statements, each inside a transaction that its caller began.
 
-A function that refuses does so before it writes, so a transaction may carry the calls of several instances
-(`engine.Engine.write` groups them) and one refusal does not touch the others.
+A call that is refused is refused before anything is written, so a transaction may carry the calls of several instances
+(`engine.Engine` groups them) and one refusal does not touch the others.
+
+What every publish and every refresh of a board asks is built once, below: to build a statement costs
+SQLAlchemy four times what it costs SQLite to answer it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
-from sqlalchemy import Connection, Insert, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from peerdata.errors import PeerdataError
 from peerdata.model import Changes, Entry, Instance, Peer
 from peerdata.store import schema
 from peerdata.store.database import POSTGRESQL, SQLITE
@@ -22,56 +28,182 @@ from peerdata.store.database import POSTGRESQL, SQLITE
 REMOVALS_KEPT = 1000
 """Removals a project remembers, so that a reader who follows `since` hears of them; one further behind reads all."""
 
-RESTORED_STEP = 2**32
-"""How far the revisions of a restored store are moved on: more changes than a project sees in its life."""
+CHANGES_A_SECOND = 2**20
+"""More than a project ever sees, so that no revision is above the seconds since 1970 times this."""
 
 Decide = Callable[[Mapping[str, Entry], int], tuple[Entry, ...]]
 """(the instance's entries by key, number of keys in the project) -> new entries, or raises."""
 
+_project, _instance, _entry, _removal = schema.project, schema.instance, schema.entry, schema.removal
+_restoration = schema.restoration
 
-def publish(connection: Connection, instance: Instance, decide: Decide, *, now: int) -> dict[str, Entry]:
-    """
-    Add what *decide* makes of the present state, and give the instance's entries, by key, as they are then.
-
-    The project's row is locked first, so calls of one project are decided one after the other, in the order of their
-    revisions.
-    """
-    revision, project_entries = _lock_project(connection, instance.project_id)
-    existing = read_instance(connection, instance)
-    new = decide(existing, project_entries)
-    if not new:
-        return existing
-    revision += 1
-    _advance(connection, instance.project_id, revision=revision, entries=project_entries + len(new))
-    connection.execute(
-        insert(schema.entry),
-        [
-            {
-                "project_id": instance.project_id,
-                "uuid": instance.uuid,
-                "key": entry.key,
-                "value": entry.value,
-                "shared": entry.shared,
-                "published_at": now,
-            }
-            for entry in new
-        ],
+_LOCK_PROJECTS = (
+    select(_project.c.project_id, _project.c.revision, _project.c.entries)
+    .where(_project.c.project_id.in_(bindparam("project_ids", expanding=True)))
+    .order_by(_project.c.project_id)  # so that two who lock several do not wait for each other
+    .with_for_update()  # SQLite has the lock since the transaction began, and leaves this out
+)
+_INSERT_ENTRY = insert(_entry)
+_INSERT_INSTANCE = insert(_instance)
+_ADVANCE_PROJECT = update(_project).where(_project.c.project_id == bindparam("of_project"))
+_ADVANCE_BY_ONE = _ADVANCE_PROJECT.values(revision=_project.c.revision + 1)
+_SHARE_MORE = (
+    update(_instance)
+    .where(_instance.c.project_id == bindparam("of_project"), _instance.c.uuid == bindparam("of_uuid"))
+    .values(revision=bindparam("at"), joined=func.coalesce(func.nullif(_instance.c.joined, 0), bindparam("at")))
+)
+_READ_REVISIONS = select(_project.c.project_id, _project.c.revision).where(
+    _project.c.project_id.in_(bindparam("project_ids", expanding=True))
+)
+_READ_PROJECT = select(_project.c.revision, _project.c.forgotten).where(
+    _project.c.project_id == bindparam("project_id")
+)
+_READ_FIRST_REVISION = select(func.coalesce(func.max(_restoration.c.revision), 0))
+_READ_REMOVALS = (
+    select(_removal.c.uuid, _removal.c.revision)
+    .where(_removal.c.project_id == bindparam("project_id"), _removal.c.revision > bindparam("after"))
+    .order_by(_removal.c.revision)
+)
+_READ_PEERS = (
+    select(_instance.c.uuid, _instance.c.joined, _instance.c.revision, _entry.c.key, _entry.c.value)
+    .join(_entry, (_entry.c.project_id == _instance.c.project_id) & (_entry.c.uuid == _instance.c.uuid))
+    .where(
+        _instance.c.project_id == bindparam("project_id"), _instance.c.revision > bindparam("after"), _entry.c.shared
     )
-    _touch(connection, instance, revision, shares=any(entry.shared for entry in new), known=bool(existing))
-    return existing | {entry.key: entry for entry in new}
+    .order_by(_instance.c.joined, _entry.c.key)
+)
 
 
-def _lock_project(connection: Connection, project_id: str) -> tuple[int, int]:
-    """Revision and number of entries of the project, which nobody else changes before this transaction ends."""
-    table = schema.project
-    # SQLite has the lock since the transaction began, and leaves FOR UPDATE out.
-    lock = select(table.c.revision, table.c.entries).where(table.c.project_id == project_id).with_for_update()
-    row = connection.execute(lock).one_or_none()
-    if row is None:
-        blank = {"project_id": project_id, "revision": 0, "entries": 0, "forgotten": 0}
-        connection.execute(_insert_unless_there(connection, table).values(blank))
-        row = connection.execute(lock).one()
-    return row.revision, row.entries
+@lru_cache
+def _read_entries_of(number: int) -> Select[str, str, str, str, bool]:
+    """
+    The entries of so many instances, keys in alphabetical order.
+
+    Pairs joined by OR are what all three databases find by the primary key; `(project_id, uuid) IN` makes SQLite read
+    the whole table.
+    """
+    these = (
+        (_entry.c.project_id == bindparam(f"project_id_{place}")) & (_entry.c.uuid == bindparam(f"uuid_{place}"))
+        for place in range(number)
+    )
+    columns = (_entry.c.project_id, _entry.c.uuid, _entry.c.key, _entry.c.value, _entry.c.shared)
+    return select(*columns).where(or_(*these)).order_by(_entry.c.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one instance wants to publish."""
+
+    instance: Instance
+    decide: Decide
+    now: int
+    """UTC, whole seconds since 1970."""
+
+
+@dataclass(slots=True)
+class _Project:
+    """A locked project, as it will be after what has been accepted so far."""
+
+    revision: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """An offer of which something is new."""
+
+    offer: Offer
+    new: tuple[Entry, ...]
+    revision: int
+    known: bool
+    """The instance had entries before."""
+
+    @property
+    def shares(self) -> bool:
+        return any(entry.shared for entry in self.new)
+
+
+def publish_offer(connection: Connection, offer: Offer) -> dict[str, Entry]:
+    """One offer by itself; what `publish_all` gives for it, or raises the refusal."""
+    (outcome,) = publish_all(connection, (offer,))
+    if isinstance(outcome, PeerdataError):
+        raise outcome
+    return outcome
+
+
+def publish_all(connection: Connection, offers: Sequence[Offer]) -> list[dict[str, Entry] | PeerdataError]:
+    """
+    Decide on one offer after the other, each on what is there after those before it, and add what is new.
+
+    The projects' rows are locked first, so calls of one project are decided in the order of their revisions. The
+    statements are the same few, however many the offers.
+
+    Returns:
+        For each offer the entries of its instance as they are then, by key; or why it was refused.
+    """
+    projects = _lock_projects(connection, {offer.instance.project_id for offer in offers})
+    entries = _read_entries(connection, {offer.instance for offer in offers})
+    outcomes: list[dict[str, Entry] | PeerdataError] = []
+    accepted: list[_Accepted] = []
+    for offer in offers:
+        project, existing = projects[offer.instance.project_id], entries[offer.instance]
+        try:
+            new = offer.decide(existing, project.entries)
+        except PeerdataError as refusal:
+            outcomes.append(refusal)
+            continue
+        if new:
+            project.revision += 1
+            project.entries += len(new)
+            accepted.append(_Accepted(offer, new, project.revision, known=bool(existing)))
+            entries[offer.instance] = existing | {entry.key: entry for entry in new}
+        outcomes.append(entries[offer.instance])
+    if accepted:
+        moved = {one.offer.instance.project_id for one in accepted}
+        _advance(connection, {project_id: projects[project_id] for project_id in moved})
+        _add(connection, accepted)
+        _touch(connection, accepted)
+    return outcomes
+
+
+def lock_project(connection: Connection, project_id: str) -> None:
+    """Let nobody else change the project before this transaction ends."""
+    _lock_projects(connection, (project_id,))
+
+
+def advance(connection: Connection, project_id: str) -> None:
+    """Give a locked project its next revision, for a change that is not one of its entries."""
+    connection.execute(_ADVANCE_BY_ONE, {"of_project": project_id})
+
+
+def read_revision(connection: Connection, project_id: str) -> int:
+    """The revision of the project's last accepted change; where there was none, the one at which it will begin."""
+    row = connection.execute(_READ_PROJECT, {"project_id": project_id}).one_or_none()
+    return row[0] if row else _read_first_revision(connection)
+
+
+def _read_first_revision(connection: Connection) -> int:
+    """The revision at which a project begins: above all that any had before the store was last restored."""
+    first: int = connection.execute(_READ_FIRST_REVISION).scalar_one()
+    return first
+
+
+def _lock_projects(connection: Connection, project_ids: Collection[str]) -> dict[str, _Project]:
+    """The projects by id, which nobody else changes before this transaction ends."""
+
+    def lock(which: Collection[str]) -> dict[str, _Project]:
+        rows = connection.execute(_LOCK_PROJECTS, {"project_ids": list(which)})
+        return {project_id: _Project(revision, entries) for project_id, revision, entries in rows}
+
+    locked = lock(project_ids)
+    if missing := sorted(set(project_ids) - locked.keys()):
+        first = _read_first_revision(connection)
+        blank = {"revision": first, "entries": 0, "forgotten": first}
+        connection.execute(
+            _insert_unless_there(connection, _project), [{"project_id": project_id, **blank} for project_id in missing]
+        )
+        locked |= lock(missing)
+    return locked
 
 
 def _insert_unless_there(connection: Connection, table: Table) -> Insert:
@@ -83,60 +215,84 @@ def _insert_unless_there(connection: Connection, table: Table) -> Insert:
     return insert(table).prefix_with("IGNORE")
 
 
-def _advance(connection: Connection, project_id: str, *, revision: int, entries: int) -> None:
-    connection.execute(
-        update(schema.project)
-        .where(schema.project.c.project_id == project_id)
-        .values(revision=revision, entries=entries)
-    )
+def _advance(connection: Connection, projects: Mapping[str, _Project]) -> None:
+    rows = [
+        {"of_project": project_id, "revision": project.revision, "entries": project.entries}
+        for project_id, project in projects.items()
+    ]
+    connection.execute(_ADVANCE_PROJECT, rows)
 
 
-def _touch(connection: Connection, instance: Instance, revision: int, *, shares: bool, known: bool) -> None:
-    """Note on the instance's row that its shared keys changed at *revision*, if *shares*."""
-    table = schema.instance
-    if not known:
-        at = revision if shares else 0
-        connection.execute(
-            insert(table).values(project_id=instance.project_id, uuid=instance.uuid, joined=at, revision=at)
-        )
-    elif shares:
-        connection.execute(
-            update(table)
-            .where(table.c.project_id == instance.project_id, table.c.uuid == instance.uuid)
-            .values(revision=revision, joined=func.coalesce(func.nullif(table.c.joined, 0), revision))
-        )
+def _add(connection: Connection, accepted: Iterable[_Accepted]) -> None:
+    rows = [
+        {
+            "project_id": one.offer.instance.project_id,
+            "uuid": one.offer.instance.uuid,
+            "key": entry.key,
+            "value": entry.value,
+            "shared": entry.shared,
+            "published_at": one.offer.now,
+        }
+        for one in accepted
+        for entry in one.new
+    ]
+    connection.execute(_INSERT_ENTRY, rows)
+
+
+def _touch(connection: Connection, accepted: Iterable[_Accepted]) -> None:
+    """Note on the instances' rows at which revisions their shared keys changed."""
+    newcomers, sharers = [], []
+    for one in accepted:
+        project_id, uuid = one.offer.instance.project_id, one.offer.instance.uuid
+        if not one.known:
+            at = one.revision if one.shares else 0
+            newcomers.append({"project_id": project_id, "uuid": uuid, "joined": at, "revision": at})
+        elif one.shares:
+            sharers.append({"of_project": project_id, "of_uuid": uuid, "at": one.revision})
+    # In this order: who is new may share more in the same group.
+    if newcomers:
+        connection.execute(_INSERT_INSTANCE, newcomers)
+    if sharers:
+        connection.execute(_SHARE_MORE, sharers)
 
 
 def read_instance(connection: Connection, instance: Instance) -> dict[str, Entry]:
     """All entries of one instance, shared or not, by key, in alphabetical order."""
-    table = schema.entry
-    rows = connection.execute(
-        select(table.c.key, table.c.value, table.c.shared)
-        .where(table.c.project_id == instance.project_id, table.c.uuid == instance.uuid)
-        .order_by(table.c.key)
-    )
-    return {row.key: Entry(row.key, row.value, row.shared) for row in rows}
+    return _read_entries(connection, (instance,))[instance]
+
+
+def _read_entries(connection: Connection, instances: Collection[Instance]) -> dict[Instance, dict[str, Entry]]:
+    """All entries of each of *instances*, shared or not, by key, in alphabetical order."""
+    found: dict[Instance, dict[str, Entry]] = {instance: {} for instance in instances}
+    wanted = list(found)
+    # A statement for each power of two is enough; the last instance fills what is left over.
+    wanted += wanted[-1:] * ((1 << (len(wanted) - 1).bit_length()) - len(wanted))
+    parameters = {}
+    for place, instance in enumerate(wanted):
+        parameters[f"project_id_{place}"] = instance.project_id
+        parameters[f"uuid_{place}"] = instance.uuid
+    for project_id, uuid, key, value, shared in connection.execute(_read_entries_of(len(wanted)), parameters):
+        found[Instance(uuid, project_id)][key] = Entry(key, value, shared)
+    return found
 
 
 def read_news(connection: Connection, project_ids: Sequence[str], known: Mapping[str, int]) -> dict[str, Changes]:
     """
     What happened in each of *project_ids* after the revision that is *known* of it; where nothing did it is left out.
 
-    One statement where nothing happened, however many projects.
+    One or two statements where nothing happened, however many projects.
     """
     revisions: dict[str, int] = {}
     # SQLite takes 32 766 parameters in one statement, before 3.32 only 999.
     for start in range(0, len(project_ids), 500):
-        rows = connection.execute(
-            select(schema.project.c.project_id, schema.project.c.revision).where(
-                schema.project.c.project_id.in_(project_ids[start : start + 500])
-            )
-        )
+        rows = connection.execute(_READ_REVISIONS, {"project_ids": project_ids[start : start + 500]})
         revisions.update((row.project_id, row.revision) for row in rows)
+    if missing := set(project_ids) - revisions.keys():
+        revisions |= dict.fromkeys(missing, _read_first_revision(connection))
     return {
         project_id: read_changes(connection, project_id, known.get(project_id))
         for project_id in project_ids
-        if project_id not in known or revisions.get(project_id, 0) != known[project_id]
+        if revisions[project_id] != known.get(project_id)
     }
 
 
@@ -146,110 +302,96 @@ def read_changes(connection: Connection, project_id: str, since: int | None) -> 
 
     One snapshot, because the transaction is one.
     """
-    row = connection.execute(
-        select(schema.project.c.revision, schema.project.c.forgotten).where(schema.project.c.project_id == project_id)
-    ).one_or_none()
+    row = connection.execute(_READ_PROJECT, {"project_id": project_id}).one_or_none()
     if row is None:
-        return Changes(0, full=True, peers=(), removed=(), forgotten=0)
+        first = _read_first_revision(connection)
+        return Changes(first, full=True, peers=(), removed=(), forgotten=first)
     full = since is None or since > row.revision or since < row.forgotten
-    after = 0 if full or since is None else since
-    removal = schema.removal
-    removed = connection.execute(
-        select(removal.c.uuid, removal.c.revision)
-        .where(removal.c.project_id == project_id, removal.c.revision > after)
-        .order_by(removal.c.revision)
-    )
+    after = {"project_id": project_id, "after": 0 if full or since is None else since}
+    removed = connection.execute(_READ_REMOVALS, after)
     return Changes(
         row.revision,
         full=full,
-        peers=tuple(_read_peers(connection, project_id, after)),
         removed=tuple((left.uuid, left.revision) for left in removed),
+        peers=tuple(_group_by_peer(connection.execute(_READ_PEERS, after))),
         forgotten=row.forgotten,
     )
 
 
-def _read_peers(connection: Connection, project_id: str, after: int) -> Iterable[Peer]:
-    """The instances whose shared keys changed after that revision, in the order in which they joined."""
-    peer, entry = schema.instance, schema.entry
-    rows = connection.execute(
-        select(peer.c.uuid, peer.c.joined, peer.c.revision, entry.c.key, entry.c.value)
-        .join(entry, (entry.c.project_id == peer.c.project_id) & (entry.c.uuid == peer.c.uuid))
-        .where(peer.c.project_id == project_id, peer.c.revision > after, entry.c.shared)
-        .order_by(peer.c.joined, entry.c.key)
-    )
+def _group_by_peer(rows: Iterable[Row[str, int, int, str, str]]) -> Iterable[Peer]:
+    """The instances whose shared keys changed, in the order in which they joined."""
     for (uuid, joined, revision), group in groupby(rows, key=lambda row: (row[0], row[1], row[2])):
         yield Peer(uuid, joined, revision, {row.key: row.value for row in group})
 
 
 def remove(connection: Connection, instance: Instance) -> int:
     """Take all entries of an instance away; returns how many there were. It may publish anew, as if never seen."""
-    entries, peer, removal = schema.entry, schema.instance, schema.removal
-    revision, project_entries = _lock_project(connection, instance.project_id)
-    gone = connection.execute(
-        delete(entries).where(entries.c.project_id == instance.project_id, entries.c.uuid == instance.uuid)
-    ).rowcount
+    project_id, uuid = instance.project_id, instance.uuid
+    projects = _lock_projects(connection, (project_id,))
+    project = projects[project_id]
+    gone = connection.execute(delete(_entry).where(_entry.c.project_id == project_id, _entry.c.uuid == uuid)).rowcount
     if not gone:
         return 0
-    this = (peer.c.project_id == instance.project_id) & (peer.c.uuid == instance.uuid)
-    joined = connection.execute(select(peer.c.joined).where(this)).scalar_one()
-    connection.execute(delete(peer).where(this))
-    revision += 1
-    _advance(connection, instance.project_id, revision=revision, entries=project_entries - gone)
+    this = (_instance.c.project_id == project_id) & (_instance.c.uuid == uuid)
+    joined = connection.execute(select(_instance.c.joined).where(this)).scalar_one()
+    connection.execute(delete(_instance).where(this))
+    project.revision += 1
+    project.entries -= gone
+    _advance(connection, projects)
     if joined:  # nobody ever saw one that shared nothing
-        left = {"project_id": instance.project_id, "revision": revision, "uuid": instance.uuid}
-        connection.execute(insert(removal).values(left))
-        _forget_removals(connection, instance.project_id)
+        connection.execute(insert(_removal), {"project_id": project_id, "revision": project.revision, "uuid": uuid})
+        _forget_removals(connection, project_id)
     return gone
 
 
 def _forget_removals(connection: Connection, project_id: str) -> None:
     """Keep the newest `REMOVALS_KEPT`; who follows from before the others must read in full."""
-    removal = schema.removal
     newest_to_go = connection.execute(
-        select(removal.c.revision)
-        .where(removal.c.project_id == project_id)
-        .order_by(removal.c.revision.desc())
+        select(_removal.c.revision)
+        .where(_removal.c.project_id == project_id)
+        .order_by(_removal.c.revision.desc())
         .offset(REMOVALS_KEPT)
         .limit(1)
     ).scalar_one_or_none()
     if newest_to_go is None:
         return
-    connection.execute(delete(removal).where(removal.c.project_id == project_id, removal.c.revision <= newest_to_go))
-    connection.execute(
-        update(schema.project).where(schema.project.c.project_id == project_id).values(forgotten=newest_to_go)
-    )
+    connection.execute(delete(_removal).where(_removal.c.project_id == project_id, _removal.c.revision <= newest_to_go))
+    connection.execute(update(_project).where(_project.c.project_id == project_id).values(forgotten=newest_to_go))
 
 
-def restart_revisions(connection: Connection) -> int:
+def restart_revisions(connection: Connection, *, now: int) -> int:
     """
     After a backup was put back: let nobody take a revision of now for the same one of before.
 
-    Returns:
-        The number of projects.
+    Every project, also one that is younger than the backup, goes on from a revision that none can have reached before,
+    and whoever follows reads in full once.
 
-    Every project goes on from a revision that none can have reached before, and whoever follows reads in full once.
+    Args:
+        now: UTC, whole seconds since 1970; orders this restoration after others of the same backup.
+
+    Returns:
+        The number of projects that the backup knew.
     """
-    table = schema.project
-    moved = table.c.revision + RESTORED_STEP
-    # In this order: MySQL sets one column after the other, and would else count the step twice.
-    return connection.execute(
-        update(table).ordered_values((table.c.forgotten, moved), (table.c.revision, moved))
-    ).rowcount
+    reached = connection.execute(select(func.max(_project.c.revision))).scalar_one() or 0
+    reached = max(reached, _read_first_revision(connection))
+    # The second is for a clock that was set back.
+    first = max(now * CHANGES_A_SECOND, reached + CHANGES_A_SECOND)
+    connection.execute(insert(_restoration), {"revision": first})
+    return connection.execute(update(_project).values(revision=first, forgotten=first)).rowcount
 
 
 def list_instances(connection: Connection) -> list[tuple[str, str, int, int]]:
     """Project, uuid, number of entries and `joined` of every instance that has entries, by project and uuid."""
-    peer, entry = schema.instance, schema.entry
     rows = connection.execute(
-        select(peer.c.project_id, peer.c.uuid, func.count(), peer.c.joined)
-        .join(entry, (entry.c.project_id == peer.c.project_id) & (entry.c.uuid == peer.c.uuid))
-        .group_by(peer.c.project_id, peer.c.uuid, peer.c.joined)
-        .order_by(peer.c.project_id, peer.c.uuid)
+        select(_instance.c.project_id, _instance.c.uuid, func.count(), _instance.c.joined)
+        .join(_entry, (_entry.c.project_id == _instance.c.project_id) & (_entry.c.uuid == _instance.c.uuid))
+        .group_by(_instance.c.project_id, _instance.c.uuid, _instance.c.joined)
+        .order_by(_instance.c.project_id, _instance.c.uuid)
     )
     return [tuple(row) for row in rows]
 
 
 def find_projects(connection: Connection, uuid: str) -> list[str]:
     """The projects in which an instance has entries: one, unless an inventory moved it."""
-    rows = connection.execute(select(schema.instance.c.project_id).where(schema.instance.c.uuid == uuid))
+    rows = connection.execute(select(_instance.c.project_id).where(_instance.c.uuid == uuid))
     return sorted(row.project_id for row in rows)

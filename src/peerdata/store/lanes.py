@@ -33,10 +33,11 @@ class Lanes(Generic[J]):
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[J]] = {}
         """By lane; a lane that is here has a thread, or will have one."""
+        self._number = 0
 
     def __len__(self) -> int:
         """How many jobs wait, those being settled not counted."""
-        return sum(len(jobs) for jobs in list(self._waiting.values()))
+        return self._number
 
     def put(self, lane: str, job: J) -> None:
         """Let *job* wait in *lane*."""
@@ -44,16 +45,18 @@ class Lanes(Generic[J]):
             jobs = self._waiting.get(lane)
             if jobs is not None:
                 jobs.append(job)
-                return
-            # Refused with a RuntimeError once closed, and then the job does not wait.
-            self._threads.submit(self._serve, lane)
-            self._waiting[lane] = deque((job,))
+            else:
+                # Refused with a RuntimeError once closed, and then the job does not wait.
+                self._threads.submit(self._serve, lane)
+                self._waiting[lane] = deque((job,))
+            self._number += 1
 
     def _serve(self, lane: str) -> None:
         """Settle one group; then stand in line again, behind the other lanes."""
         with self._lock:
             jobs = self._waiting[lane]
             group = [jobs.popleft() for _ in range(min(len(jobs), GROUP_MOST))]
+            self._number -= len(group)
         self._settle(group)
         with self._lock:
             if not self._waiting[lane]:

@@ -8,38 +8,36 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from peerdata.model import Instance, Refusal
 from peerdata.store import schema
 
 KEPT_S = 86_400
 
+_refusal = schema.refusal
+_of_instance = (_refusal.c.project_id == bindparam("project_id"), _refusal.c.uuid == bindparam("uuid"))
+
+# Built once, for the reason that `entries` has.
+_REMOVE = delete(_refusal).where(*_of_instance)
+_REMOVE_OLD = delete(_refusal).where(_refusal.c.refused_at < bindparam("since"))
+_INSERT = insert(_refusal)
+_READ = select(_refusal.c.error, _refusal.c.call, _refusal.c.refused_at).where(
+    *_of_instance, _refusal.c.refused_at >= bindparam("since")
+)
+
 
 def remember(connection: Connection, instance: Instance, refusal: Refusal) -> None:
     """Keep *refusal* in the place of the instance's last one, and let go of everybody's that are too old."""
-    table = schema.refusal
-    connection.execute(delete(table).where(table.c.project_id == instance.project_id, table.c.uuid == instance.uuid))
-    connection.execute(delete(table).where(table.c.refused_at < refusal.refused_at - KEPT_S))
-    connection.execute(
-        insert(table).values(
-            project_id=instance.project_id,
-            uuid=instance.uuid,
-            error=json.dumps(refusal.error),
-            call=refusal.call,
-            refused_at=refusal.refused_at,
-        )
-    )
+    whose = {"project_id": instance.project_id, "uuid": instance.uuid}
+    connection.execute(_REMOVE, whose)
+    connection.execute(_REMOVE_OLD, {"since": refusal.refused_at - KEPT_S})
+    row = {"error": json.dumps(refusal.error), "call": refusal.call, "refused_at": refusal.refused_at}
+    connection.execute(_INSERT, whose | row)
 
 
 def read(connection: Connection, instance: Instance, *, now: int) -> Refusal | None:
     """The instance's last refusal, unless it is more than a day old."""
-    table = schema.refusal
-    row = connection.execute(
-        select(table.c.error, table.c.call, table.c.refused_at).where(
-            table.c.project_id == instance.project_id,
-            table.c.uuid == instance.uuid,
-            table.c.refused_at >= now - KEPT_S,
-        )
-    ).one_or_none()
+    whose = {"project_id": instance.project_id, "uuid": instance.uuid}
+    row = connection.execute(_READ, whose | {"since": now - KEPT_S}).one_or_none()
     return Refusal(json.loads(row.error), row.call, row.refused_at) if row else None

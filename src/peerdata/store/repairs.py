@@ -6,6 +6,7 @@ What an operator does to a store by hand, each in one transaction; the service m
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,7 +53,7 @@ def restart_revisions(url: str, *, busy_timeout_s: float) -> int:
         SettingsInvalid, StoreUnavailable.
     """
     with _writing(url, busy_timeout_s) as connection:
-        return entries.restart_revisions(connection)
+        return entries.restart_revisions(connection, now=int(time.time()))
 
 
 @contextmanager

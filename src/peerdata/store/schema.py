@@ -3,7 +3,7 @@
 """
 What is kept: the tables, each column with its meaning. `migrations/` brings a store here from any earlier schema.
 
-Every table begins with the project, so that what is read together lies together and
+Every table of what instances do begins with the project, so that what is read together lies together and
 no statement can reach across projects by forgetting a condition. A revision is a number of the project's own sequence.
 """
 
@@ -73,5 +73,13 @@ refusal = Table(
     Column("call", _VALUE, nullable=False),  # method and path
     Column("refused_at", BigInteger, nullable=False),  # UTC, whole seconds since 1970
     Index(None, "refused_at"),
+    sqlite_with_rowid=False,
+)
+
+restoration = Table(
+    "restoration",
+    metadata,
+    # Above every revision given out before a backup was put back; projects begin here whose first entry comes after it.
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )

@@ -1,21 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-How fast the service is, beside nginx and nova, in one run on one pinned core: `python -m bench`.
+How fast the service is, beside nginx, Redis, etcd and nova, in one run on one pinned core: `python -m bench`.
 
-    machine    which core serves and which asks, and whether others used them
-    tools      wrk and nginx, fetched where they are missing
-    stage      processes, pinned, with what they cost
-    exchange   requests as bytes, and answers checked
-    crowd      instances, what they publish, how they ask
-    peers      beside whom we are measured: nginx, nova
-    service    peerdata itself
-    bed        all of these started, and the crowd has published
-    load       wrk for what can be asked again, guests of our own for what cannot
-    rounds     turn by turn, medians, ratios
-    rows       what is measured
-    growth     what one call costs by the size of the project
-    report     the page
+What a measurement needs:
+
+    machine        which core serves and which asks, and whether others used them
+    tools          wrk, nginx, etcd and Redis, fetched where they are missing
+    environment    Python packages that only the benchmark uses
+    stage          processes, pinned, with what they cost
+    exchange       requests as bytes, and answers checked
+    crowd          instances, what they publish, how they ask
+    stored         stores with a million instances
+    peers          beside whom we are measured
+    service        peerdata itself
+    bed            all of these started, and the crowd has published
+    load           who asks: wrk, guests of our own, readers for Redis
+    rounds         turn by turn, medians, ratios
+    goals          what was promised, and whether it was kept
+
+What is measured, each with its part of the page:
+
+    rows           reads and publishes, side by side
+    storm          a thousand instances that start at once
+    growth         what one call costs by the peers and the projects that there are
+    memory         what a worker and a key take
+    databases      PostgreSQL and Galera beside SQLite
+
+And the page: `report`, with `markdown` for its tables and `plot` (and `draw`, which matplotlib runs) for its picture.
 
 `bench.servers` compares HTTP servers: `python -m bench servers`.
 """

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-The bed: nginx, nova and two peerdata on the stage, one stand-alone and one before nova, and a crowd that published.
+The bed: nginx, Redis, etcd, nova and two peerdata on the stage, one stand-alone and one before nova, and a crowd that
+published.
 """
 
 from __future__ import annotations
@@ -17,25 +18,28 @@ from tests.chain.run import until
 
 from bench.crowd import SHARED, Crowd, Instance, Project, instances_of
 from bench.exchange import ask, holds, refused, request
-from bench.load import send
-from bench.peers import Nginx, Nova
+from bench.load.guests import send
+from bench.peers.etcd import Etcd
+from bench.peers.nginx import Nginx
+from bench.peers.nova import Nova
+from bench.peers.redis import Redis
 from bench.service import Service
 from bench.stage import Stage
 from bench.tools import Tools
 
 SECRET = "the secret of the benchmark"
 
-SIZES = (10, 100, 1_000, 10_000)
+SIZES = (10, 100, 1_000)
 """Peers of a project."""
-
-WRITERS = 400
-"""Instances, at least, in the projects of each size."""
 
 CALLERS = 10
 """Instances of a project that ask in turn, in front of nova."""
 
-BOOT = 1_000
+BOOT = 2_000
 """Instances, in projects of 100, that publish for the first time in one round."""
+
+STORM = 1_000
+"""Instances of the project that starts all at once."""
 
 KNOWN = 192
 """Instances that publish in front of nova. Making one costs nova 50 ms."""
@@ -48,20 +52,22 @@ class Bed:
     stage: Stage
     tools: Tools
     nginx: Nginx
+    redis: Redis
+    etcd: Etcd
     nova: Nova
     standalone: Service
     service: Service
     """In front of nova; began with what `standalone` had stored when all of `sized` had published."""
-    sized: dict[int, list[Project]]
+    sized: dict[int, Project]
     """Projects by their number of peers, all of whom have published."""
     booting: list[list[Instance]]
     """For each round, instances that have not published yet; stand-alone."""
+    storm: Project
+    """Has not published yet; stand-alone."""
     known: list[Instance]
     """Instances of nova that have not published, but have asked."""
     silent: list[Instance]
     """Instances of nova that publish nothing."""
-    idle_bytes: int = 0
-    """Memory of `service` when it had just started."""
 
 
 def callers(project: Project) -> tuple[Instance, ...]:
@@ -78,28 +84,31 @@ def made(stage: Stage, tools: Tools, *, rounds: int) -> Iterator[Bed]:
         rounds: Of each row.
     """
     crowd = Crowd()
-    sized = {size: crowd.add(f"peers-{size}", size=size, projects=-(-WRITERS // size)) for size in SIZES}
+    sized = {size: crowd.add(f"peers-{size}", size=size)[0] for size in SIZES}
     boot = [crowd.add(f"boot-{number}", size=100, projects=BOOT // 100) for number in range(rounds)]
+    storm = crowd.add("storm", size=STORM)[0]
     known = instances_of(crowd.add("known", size=KNOWN // 2, projects=2))
     silent = instances_of(crowd.add("silent", size=CALLERS))
     inventory = stage.directory / "inventory.yaml"
     crowd.write_inventory(inventory)
 
-    nginx = Nginx(stage, tools)
-    nginx.start()
-    _say("nova (it is built first where it is not yet, which takes two minutes)")
+    nginx, redis, etcd = Nginx(stage, tools), Redis(stage, tools), Etcd(stage, tools)
+    for peer in (nginx, redis, etcd):
+        peer.start()
+    _say("nova, etcd and the others")
     nova = Nova(stage, SECRET)
     try:
         nova.start()
         _say("instances, and what they publish")
-        asking = [one for projects in sized.values() for one in callers(projects[0])]
+        asking = [one for project in sized.values() for one in callers(project)]
         with ThreadPoolExecutor(1) as desk:
             created = desk.submit(nova.create, [*asking, *known, *silent])
             standalone = Service.standalone(stage, inventory)
             standalone.start()
-            for projects in sized.values():
-                publish = [one.publishes(one.forwarded()) for one in instances_of(projects)]
+            for project in sized.values():
+                publish = [one.publishes(one.forwarded()) for one in project.instances]
                 send(standalone.port, publish, holds(b"from_server_etcd_addr"))
+                etcd.fill(project)
             created.result()
         service = Service.before_nova(stage, nova.url, SECRET)
         service.take_store(standalone)
@@ -108,14 +117,16 @@ def made(stage: Stage, tools: Tools, *, rounds: int) -> Iterator[Bed]:
             stage,
             tools,
             nginx,
+            redis,
+            etcd,
             nova,
             standalone,
             service,
             sized,
             [instances_of(projects) for projects in boot],
+            storm,
             known,
             silent,
-            idle_bytes=stage.resident_bytes(service.name),
         )
         _introduce(bed)
         yield bed
@@ -125,7 +136,7 @@ def made(stage: Stage, tools: Tools, *, rounds: int) -> Iterator[Bed]:
 
 def _introduce(bed: Bed) -> None:
     """Let everybody whom nova knows ask once, so that the service knows them; and see that it does check signatures."""
-    asking = [*bed.known, *bed.silent, *(one for projects in bed.sized.values() for one in callers(projects[0]))]
+    asking = [*bed.known, *bed.silent, *(one for project in bed.sized.values() for one in callers(project))]
     for one in asking:
         question = request("GET", SHARED, one.signed(SECRET))
         # While nova is busy this may be a 502 or 504, to be repeated (docs/protocol.md, "Statuses and errors").

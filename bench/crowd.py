@@ -47,6 +47,11 @@ class Instance:
         """The two keys that a member of an etcd cluster would publish."""
         return {"etcd_addr": f"{self.address}:2380", "role": "member"}
 
+    @property
+    def entries(self) -> list[tuple[str, str]]:
+        """The same as the peers read them."""
+        return [(f"from_server_{key}", value) for key, value in self.keys.items()]
+
     def publishes(self, headers: Iterable[tuple[str, str]], *, suffix: str = "") -> bytes:
         """The request that publishes both keys in the form without a body; with *suffix* they are other keys."""
         target = PUBLISH + "".join(f"&meta.{key}{suffix}={value}" for key, value in self.keys.items())
@@ -80,10 +85,7 @@ class Project:
         They published side by side, so in any order.
         """
         holds(b"")(reply)
-        peers = [
-            {"meta": {f"from_server_{key}": value for key, value in one.keys.items()}, "uuid": one.uuid}
-            for one in self.instances
-        ]
+        peers = [{"meta": dict(one.entries), "uuid": one.uuid} for one in self.instances]
         found = sorted(json.loads(reply.body), key=lambda peer: str(peer["uuid"]))
         if found != sorted(peers, key=lambda peer: str(peer["uuid"])):
             raise AnswerWrong(f"not the {len(peers)} peers that published, but {len(found)}: {reply.body[:200]!r}")

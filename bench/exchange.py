@@ -31,10 +31,12 @@ Check = Callable[[Reply], None]
 """Raises `AnswerWrong`."""
 
 
-def request(method: str, target: str, headers: Headers = ()) -> bytes:
-    """The whole request, without a body."""
+def request(method: str, target: str, headers: Headers = (), body: bytes = b"") -> bytes:
+    """The whole request; without a *body* it says nothing of one."""
     lines = [f"{method} {target} HTTP/1.1", "Host: 169.254.169.254", *(f"{name}: {value}" for name, value in headers)]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
 def ask(port: int, asked: bytes) -> Reply:
@@ -57,11 +59,11 @@ def equals(body: bytes) -> Check:
     return check
 
 
-def holds(part: bytes) -> Check:
-    """A 200 with *part* somewhere in its body, as JSON."""
+def holds(part: bytes, *, status: int = 200) -> Check:
+    """That *status*, with *part* somewhere in its body, as JSON."""
 
     def check(reply: Reply) -> None:
-        if reply.status != 200:
+        if reply.status != status:
             raise AnswerWrong(f"status {reply.status}: {reply.body[:200].decode(errors='replace')}")
         if not reply.content_type.startswith("application/json"):
             raise AnswerWrong(f"the content type is '{reply.content_type}'")

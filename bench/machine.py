@@ -25,6 +25,9 @@ Of a core's time, in a round; where others took more, the round says little.
 The kernel counts this in ticks of 10 ms, so 0.02 may be its error.
 """
 
+FULL = 0.9
+"""Of a core's time, in a round; who used less was waiting for something."""
+
 BUSY_ROUNDS_MOST = 0.2
 """Of the rounds; more of them disturbed, and the run is not to be trusted."""
 
@@ -69,6 +72,8 @@ class Used:
     """Of the servers' core, by anybody else, a hypervisor's other guests included."""
     others_load: float
     """Of the core of the load."""
+    load: float
+    """Of the core of the load, by the load."""
 
     @property
     def disturbed(self) -> bool:
@@ -99,8 +104,9 @@ class Meter:
         passed, server, load, servers, ours = (now - then for now, then in zip(self._last, before, strict=True))
         if not self._cores.apart:
             others = max(0.0, server - servers - ours) / passed
-            return Used(servers / passed, others, others)
-        return Used(servers / passed, max(0.0, server - servers) / passed, max(0.0, load - ours) / passed)
+            return Used(servers / passed, others, others, ours / passed)
+        others_server, others_load = max(0.0, server - servers) / passed, max(0.0, load - ours) / passed
+        return Used(servers / passed, others_server, others_load, ours / passed)
 
     def _look(self) -> tuple[float, float, float, float, float]:
         mine = os.times()

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bench.growth import Step
+from bench import databases, goals, growth, memory
+from bench.goals import Verdict, at_most
+from bench.growth import Growth
+from bench.markdown import table, whole
+from bench.memory import Memory
 from bench.rounds import Line, Measured
+from bench.storm import storm
+from bench.storm.storm import Storms
+
+MINUTES_MOST = 10
+"""What `make bench` may take."""
 
 HOW_TO_READ = """\
 ## How to read it
 
 All servers ran side by side on one pinned core, the load on the other, with 64 connections that each had one request
 under way. Everybody of a row was asked in turn, round by round, so that a disturbance met all of them alike. Every
-number is the median of the rounds.
+number is the median of the rounds. One worker.
 
 - **peerdata is**: the rate of peerdata divided by that of this line. It holds better than the rates do from machine to
   machine.
@@ -28,43 +38,74 @@ number is the median of the rounds.
 - **spread**: how far the rounds lie apart, (most - least) / median.
 - **core**: how much of the servers' core the servers used. Below 90 % something else was the limit: the load, the
   disk, or others.
+- **in doubt** is a goal where others used the cores meanwhile, or where the load was at its limit before the server
+  was.
 
-Before a row was measured its answers were compared: the same bytes from nginx and from peerdata, the right peers,
-status 200. A row in which one answer was anything else than a 200 says so instead of a number.
+Before a row was measured its answers were compared: the same bytes from nginx and from peerdata, the right peers, keys
+and values from all others, status 200 (of a create of etcd: 201). A row in which one answer was anything else than that
+says so instead of a number.
 """
 
 
-def page(
-    *,
-    command: str,
-    facts: Mapping[str, str],
-    warning: str,
-    rows: Sequence[Measured],
-    growth: Sequence[Step],
-    memory: Mapping[str, int],
-) -> str:
-    """The page of `python -m bench`."""
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured."""
+
+    side_by_side: Sequence[Measured]
+    behind_nova: Sequence[Measured]
+    storms: Storms
+    growth: Growth
+    memory: Memory
+    databases: Sequence[Measured]
+    minutes: float
+    """That all of it took, without what had to be built first."""
+
+    @property
+    def rows(self) -> list[Measured]:
+        """All rows of all kinds."""
+        return [*self.side_by_side, *self.behind_nova, *self.databases]
+
+    @property
+    def lines(self) -> list[Line]:
+        """Of all rows, and of the growth."""
+        return [*(line for row in self.rows for line in row.lines), *self.growth.lines]
+
+    def verdicts(self) -> list[Verdict]:
+        """On all goals."""
+        return [
+            *(verdict for row in self.side_by_side for verdict in row.verdicts()),
+            *storm.verdicts(self.storms),
+            *growth.verdicts(self.growth),
+            *memory.verdicts(self.memory),
+            at_most("make bench, all of it", MINUTES_MOST, self.minutes, " minutes"),
+        ]
+
+
+def page(results: Results, *, command: str, facts: Mapping[str, str], warning: str, plot: str) -> str:
+    """
+    The page of `python -m bench`.
+
+    Args:
+        plot: The file with the picture of the growth.
+    """
     parts = [
         head("Benchmarks", command, facts, warning),
+        goals.section(results.verdicts()),
         HOW_TO_READ,
         "## Side by side\n",
-        *(_row(row) for row in rows),
+        *map(_row, results.side_by_side),
+        storm.section(results.storms),
+        growth.section(results.growth, plot),
+        memory.section(results.memory),
+        databases.section(results.databases),
+        "## In front of nova\n\nFor these calls nova is asked too, on the same core, with nova's own cache.\n",
+        *map(_row, results.behind_nova),
     ]
-    if growth:
-        parts.append(_growth(growth))
-    if memory:
-        parts.append("## Memory\n\nResident, of the service in front of nova, one process.\n")
-        parts.append(table(("when", "MiB"), ((when, f"{size / 2**20:.0f}") for when, size in memory.items()), "lr"))
     return "\n".join(parts).rstrip() + "\n"
 
 
-def table(titles: Sequence[str], lines: Iterable[Sequence[str]], sides: str) -> str:
-    """A Markdown table; *sides* has an `l` or `r` for each column."""
-    rules = ["---" if side == "l" else "---:" for side in sides]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (titles, rules, *lines))
-
-
 def head(title: str, command: str, facts: Mapping[str, str], warning: str) -> str:
+    """Title, machine, versions, and whether the machine was quiet enough."""
     parts = [
         f"# {title}\n",
         f"Written by `{command}` on {datetime.now(UTC):%Y-%m-%d}. Do not edit: run it again.\n",
@@ -81,7 +122,8 @@ def head(title: str, command: str, facts: Mapping[str, str], warning: str) -> st
 def _row(row: Measured) -> str:
     titles = ("", "requests/s", "spread", "p50 ms", "p99 ms", "CPU µs each", "core", "peerdata is", "by CPU")
     lines = [_line(row, line) for line in row.lines]
-    return f"### {row.title}\n\n" + table(titles, lines, "lrrrrrrrr")
+    note = f"{row.row.note}\n\n" if row.row.note else ""
+    return f"### {row.row.title}\n\n{note}{table(titles, lines, 'lrrrrrrrr')}"
 
 
 def _line(row: Measured, line: Line) -> list[str]:
@@ -89,39 +131,16 @@ def _line(row: Measured, line: Line) -> list[str]:
         return [line.who, f"**failed**: {line.failure}", *[""] * 7]
     numbers = [
         line.who,
-        f"{line.rate:,.0f}".replace(",", " "),
+        whole(line.rate),
         f"{line.spread:.0%}",
-        f"{line.median(lambda sample: sample.p50_us) / 1000:.2f}",
-        f"{line.median(lambda sample: sample.p99_us) / 1000:.2f}",
-        f"{line.median(lambda sample: sample.cpu_us):.1f}",
-        f"{line.median(lambda sample: sample.used.server):.0%}",
+        f"{line.p50_ms:.2f}",
+        f"{line.p99_ms:.2f}",
+        f"{line.cpu_us:.1f}",
+        f"{line.core:.0%}",
     ]
     if line is row.ours or row.ours.failure:
         return [*numbers, "", ""]
     return [*numbers, f"{row.ratio(line):.2f} x", f"{row.cpu_ratio(line):.2f} x"]
-
-
-def _growth(steps: Sequence[Step]) -> str:
-    def cost(line: Line, times: int = 1) -> str:
-        return "failed" if line.failure else f"{line.median(lambda sample: sample.cpu_us) * times:.0f}"
-
-    lines = [
-        (
-            str(step.peers),
-            f"{step.shared_bytes / 1000:.1f}",
-            cost(step.read),
-            cost(step.poll),
-            cost(step.publish),
-            cost(step.pair, 2),
-        )
-        for step in steps
-    ]
-    titles = ("peers", "shared.json kB", "a read", "a quiet poll", "a publish", "a publish, then a read")
-    return (
-        "## Growth\n\nCPU microseconds of the service for one call, by the size of the project. Reads and polls with "
-        "signed headers; publishes stand-alone, 64 at a time; in the last column one after the other, each publish "
-        "followed by a read of another instance.\n\n" + table(titles, lines, "rrrrrr")
-    )
 
 
 def versions(*names: str) -> dict[str, str]:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bench.exchange import AnswerWrong
+from bench.goals import Verdict, at_least
 from bench.load import Load
-from bench.machine import Meter, Used
+from bench.machine import FULL, Meter, Used
 from bench.stage import Stage
 
 
@@ -49,6 +50,35 @@ class Line:
         return self.median(lambda sample: sample.rate)
 
     @property
+    def p50_ms(self) -> float:
+        """Milliseconds within which half of the answers came, median."""
+        return self.median(lambda sample: sample.p50_us) / 1000
+
+    @property
+    def p99_ms(self) -> float:
+        """Milliseconds within which 99 of 100 answers came, median."""
+        return self.median(lambda sample: sample.p99_us) / 1000
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU microseconds of the server for one answer, median."""
+        return self.median(lambda sample: sample.cpu_us)
+
+    @property
+    def core(self) -> float:
+        """How much of their core the servers used, median."""
+        return self.median(lambda sample: sample.used.server)
+
+    @property
+    def doubt(self) -> str:
+        """Why its rate may not be the server's own; "" where it is."""
+        if self.median(lambda sample: sample.used.disturbed) > 0:
+            return "others used the cores"
+        if self.core < FULL and self.median(lambda sample: sample.used.load) > FULL:
+            return f"the load was the limit of {self.who}"
+        return ""
+
+    @property
     def spread(self) -> float:
         """How far the rounds lie apart: (most - least) / median."""
         rates = [sample.rate for sample in self.samples]
@@ -56,24 +86,37 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A load beside ours, which does the same or is something that a reader knows, and what was promised about it."""
+
+    load: Load
+    goal: float = 0.0
+    """What our rate should at least be of its rate; 0: nothing was promised."""
+    dream: float = 0.0
+    """What would be wonderful; 0: nothing was said."""
+    p99: bool = False
+    """Whether our p99 should be no worse than its p99."""
+
+
+@dataclass(frozen=True)
 class Row:
-    """One kind of work: ours, and beside it those that do the same, or something that a reader knows."""
+    """One kind of work."""
 
     title: str
     ours: Load
-    beside: Sequence[Load] = ()
-    goal: float = 0.0
-    """What ours should at least be of the first beside it; 0: none is set."""
+    beside: Sequence[Beside] = ()
+    note: str = ""
+    """What a reader needs to know before the numbers."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """A row, measured."""
 
-    title: str
+    row: Row
     ours: Line
     beside: list[Line]
-    goal: float
+    """As in the row."""
 
     @property
     def lines(self) -> list[Line]:
@@ -86,12 +129,27 @@ class Measured:
 
     def cpu_ratio(self, other: Line) -> float:
         """The same by CPU time: what it were if either had its core for itself."""
-        return other.median(lambda sample: sample.cpu_us) / self.ours.median(lambda sample: sample.cpu_us)
+        return other.cpu_us / self.ours.cpu_us
+
+    def verdicts(self) -> list[Verdict]:
+        """On all that the row promised."""
+        found = []
+        for beside, line in zip(self.row.beside, self.beside, strict=True):
+            measured = not (line.failure or self.ours.failure)
+            doubt = (line.doubt or self.ours.doubt) if measured else ""
+            if beside.goal:
+                ratio, unit = self.ratio(line) if measured else None, f" x {line.who}"
+                found.append(at_least(self.row.title, beside.goal, ratio, unit, dream=beside.dream, doubt=doubt))
+            if beside.p99:
+                said = f"{self.ours.p99_ms:.2f} ms, and {line.p99_ms:.2f} ms" if measured else "not measured"
+                met = measured and self.ours.p99_ms <= line.p99_ms
+                found.append(Verdict(self.row.title, f"p99 no worse than of {line.who}", said, met, doubt))
+        return found
 
 
 def measure(row: Row, stage: Stage, *, rounds: int) -> Measured:
     """All rounds of *row*. A load whose answers are wrong is left out from there on, and says so."""
-    loads = [*row.beside, row.ours]
+    loads = [*(beside.load for beside in row.beside), row.ours]
     lines = [Line(load.who, load.server) for load in loads]
     print(f"{row.title}: ", end="", file=sys.stderr, flush=True)
     for load, line in zip(loads, lines, strict=True):
@@ -105,7 +163,7 @@ def measure(row: Row, stage: Stage, *, rounds: int) -> Measured:
                 _run(load, line, stage)
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return Measured(row.title, lines[-1], lines[:-1], row.goal)
+    return Measured(row, lines[-1], lines[:-1])
 
 
 def _run(load: Load, line: Line, stage: Stage) -> None:

@@ -50,20 +50,28 @@ class Service:
         )
 
     @classmethod
-    def standalone(cls, stage: Stage, inventory: Path) -> Service:
-        """Without nova; the load is a trusted proxy, and says in X-Forwarded-For which instance asks."""
-        return cls(
-            stage,
-            "peerdata-standalone",
-            {"identity": {"inventory_file": inventory, "trusted_proxies": "127.0.0.1"}},
-        )
+    def standalone(
+        cls, stage: Stage, inventory: Path, *, name: str = "peerdata-standalone", database_url: str = ""
+    ) -> Service:
+        """
+        Without nova; the load is a trusted proxy, and says in X-Forwarded-For which instance asks.
+
+        Args:
+            database_url: Of a server; without it, a SQLite file of its own.
+        """
+        settings: dict[str, dict[str, object]] = {
+            "identity": {"inventory_file": inventory, "trusted_proxies": "127.0.0.1"}
+        }
+        if database_url:
+            settings["database"] = {"connection": database_url}
+        return cls(stage, name, settings)
 
     @classmethod
-    def before_nova(cls, stage: Stage, nova_url: str, secret: str) -> Service:
+    def before_nova(cls, stage: Stage, nova_url: str, secret: str, *, name: str = "peerdata") -> Service:
         """In front of nova, behind neutron."""
         return cls(
             stage,
-            "peerdata",
+            name,
             {"nova": {"metadata_url": nova_url}, "neutron": {"metadata_proxy_shared_secret": secret}},
         )
 

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.chain.run import Run, kill
 
 from bench.machine import Cores, pinned
 
-HELPERS = ("nova-desk",)
+HELPERS = ("nova-desk", "anybody")
 """Processes that take no part in what is measured."""
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -34,6 +34,7 @@ class Stage(Run):
 
     cores: Cores
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    adopted: dict[str, list[int]] = field(default_factory=dict)
 
     def start(
         self,
@@ -48,6 +49,10 @@ class Stage(Run):
             process = super().start(name, command, environment=environment, conversation=conversation)
         self.processes[name] = process
         return process
+
+    def adopt(self, name: str, pids: Iterable[int]) -> None:
+        """From now on what the processes *pids*, started elsewhere, cost is counted with *name*: a database's, say."""
+        self.adopted.setdefault(name, []).extend(pids)
 
     def stop(self, name: str, *, within_s: float = 15.0) -> None:
         """Let the process end, and everything that it started; after *within_s* seconds by force."""
@@ -80,17 +85,30 @@ class Stage(Run):
         return sum(int((place / "statm").read_text().split()[1]) for place in self._processes_of(name)) * PAGE_BYTES
 
     def _processes_of(self, name: str) -> list[Path]:
-        """The place in /proc of each process of the session that *name* leads."""
-        leader = str(self.processes[name].pid)
+        """
+        The place in /proc of each process of *name*.
+
+        Those of the session that it leads; and, because PostgreSQL's children each lead one of their own, all
+        descendants of it and of those that were adopted.
+        """
+        leaders = {self.processes[name].pid, *self.adopted.get(name, ())}
+        children: dict[int, list[int]] = {}
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             try:
-                session = (place / "stat").read_text().rpartition(")")[2].split()[3]
+                _state, parent, _group, session, *_ = (place / "stat").read_text().rpartition(")")[2].split()
             except OSError:  # it has just ended
                 continue
-            if session == leader:
-                found.append(place)
-        return found
+            pid = int(place.name)
+            children.setdefault(int(parent), []).append(pid)
+            if pid in leaders or int(session) in leaders:
+                found.append(pid)
+        seen = set(found)
+        for pid in found:  # grows while it is read: children of children
+            more = [child for child in children.get(pid, ()) if child not in seen]
+            seen.update(more)
+            found += more
+        return [Path(f"/proc/{pid}") for pid in found]
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-wrk and nginx: found on this machine, or fetched from Debian and unpacked. Nothing is installed, so no service starts.
+wrk, nginx, etcd and Redis: found on this machine, or fetched from Debian and unpacked. Nothing is installed, so no
+service starts.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chain.peers import Peers
 
-PROGRAMS = ("wrk", "nginx")
+PACKAGES = {"wrk": "wrk", "nginx": "nginx", "etcd": "etcd-server", "redis-server": "redis-server"}
+"""Each program with the Debian package that has it."""
+
+# wrk says its version only beside a complaint; nginx says it on standard error.
+_ASK_VERSION = {"wrk": "-v", "nginx": "-v", "etcd": "--version", "Redis": "--version"}
 
 
 class ToolMissing(Exception):
@@ -28,6 +34,8 @@ class Tools:
 
     wrk: str
     nginx: str
+    etcd: str
+    redis_server: str
     environment: dict[str, str]
 
     @classmethod
@@ -39,39 +47,45 @@ class Tools:
             ToolMissing: nor can they be fetched.
         """
         unpacked = Peers(Peers.default().root / "bench-tools")
-        if any(not unpacked.tool(name) for name in PROGRAMS):
-            _fetch(unpacked)
-        if missing := [name for name in PROGRAMS if not unpacked.tool(name)]:
+        if missing := _missing(unpacked):
+            _fetch(unpacked, [PACKAGES[name] for name in missing])
+        if missing := _missing(unpacked):
             raise ToolMissing(f"Debian's packages did not bring {' and '.join(missing)}; install them by hand")
         environment = unpacked.environment() if unpacked.debian.exists() else {}
-        return cls(unpacked.tool("wrk"), unpacked.tool("nginx"), environment)
+        wrk, nginx, etcd, redis_server = (unpacked.tool(name) for name in PACKAGES)
+        return cls(wrk, nginx, etcd, redis_server, environment)
 
     def versions(self) -> dict[str, str]:
         """As each program says it of itself."""
-        # wrk says its version only beside a complaint; nginx says it on standard error.
-        asked = {"wrk": [self.wrk, "-v"], "nginx": [self.nginx, "-v"]}
-        said = {
-            name: subprocess.run(command, capture_output=True, text=True, env=os.environ | self.environment)
-            for name, command in asked.items()
-        }
-        found = {name: re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr) for name, done in said.items()}
-        return {name: match[0] if match else "?" for name, match in found.items()}
+        programs = {"wrk": self.wrk, "nginx": self.nginx, "etcd": self.etcd, "Redis": self.redis_server}
+        return {name: self._version(path, _ASK_VERSION[name]) for name, path in programs.items()}
+
+    def _version(self, path: str, option: str) -> str:
+        environment = os.environ | self.environment
+        said = subprocess.run([path, option], capture_output=True, text=True, env=environment)
+        found = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
+        return found[0] if found else "?"
 
 
-def _fetch(unpacked: Peers) -> None:
+def _missing(unpacked: Peers) -> list[str]:
+    return [name for name in PACKAGES if not unpacked.tool(name)]
+
+
+def _fetch(unpacked: Peers, packages: Iterable[str]) -> None:
+    wanted = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise ToolMissing(
-            "this needs wrk and nginx. On Debian or Ubuntu run it once as root, it then fetches them by itself; or "
-            "install them: apt-get install wrk nginx-light"
+            f"this needs {wanted}. On Debian or Ubuntu run it once as root, it then fetches them by itself; or install "
+            f"them: apt-get install {wanted}"
         )
     archives = unpacked.root / "archives"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
     fetch = ["apt-get", "--yes", "--download-only", "--reinstall", "--no-install-recommends"]
-    fetch += ["-o", f"Dir::Cache::archives={archives}", "-o", "APT::Sandbox::User=root", "install", "wrk", "nginx"]
+    fetch += ["-o", f"Dir::Cache::archives={archives}", "-o", "APT::Sandbox::User=root", "install", *wanted.split()]
     if not _succeeds(fetch):
         _succeeds(["apt-get", "update"])
         if not _succeeds(fetch):
-            raise ToolMissing(f"apt-get could not fetch wrk and nginx; try it by hand: {' '.join(fetch)}")
+            raise ToolMissing(f"apt-get could not fetch {wanted}; try it by hand: {' '.join(fetch)}")
     unpacked.debian.mkdir(exist_ok=True)
     for archive in sorted(archives.glob("*.deb")):
         subprocess.run(["dpkg-deb", "-x", str(archive), str(unpacked.debian)], check=True)

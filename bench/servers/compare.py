@@ -16,17 +16,18 @@ from tests.chain.ports import free_port
 from tests.chain.run import until
 
 from bench.exchange import Check, ask, equals, refused, request
-from bench.load import Load, Wrk
+from bench.load import Load
+from bench.load.wrk import Wrk
 from bench.machine import Cores
-from bench.peers import Nginx
-from bench.report import head, table
-from bench.rounds import Line, Measured, Row, measure
-from bench.servers.contestants import OTHERS, OWN, PROJECT, Contestant, environment
+from bench.markdown import table
+from bench.peers.nginx import Nginx
+from bench.report import head
+from bench.rounds import Beside, Line, Measured, Row, measure
+from bench.rows.loads import FILE
+from bench.servers.contestants import OTHERS, OWN, PROJECT, Contestant, place
 from bench.servers.signed import BODIES, headers
 from bench.stage import Stage, opened
 from bench.tools import Tools
-
-FILE = "nginx, these bytes as a file"
 
 
 def compare(cores: Cores, tools: Tools, *, rounds: int, seconds: int) -> list[Measured]:
@@ -52,19 +53,19 @@ def compare(cores: Cores, tools: Tools, *, rounds: int, seconds: int) -> list[Me
             file = load(FILE, nginx.name, nginx.port, nginx.serve(f"{len(body)}.json", body), equals(body))
             own, *others = (load(one.name, one.process, ports[one], path, equals(body)) for one in (OWN, *OTHERS))
             title = f"{len(body) / 1000:.1f} kB"
-            measured.append(measure(Row(title, own, [file, *others]), stage, rounds=rounds))
+            measured.append(measure(Row(title, own, [Beside(load) for load in (file, *others)]), stage, rounds=rounds))
         return measured
 
 
 @contextmanager
 def _started(stage: Stage) -> Iterator[dict[Contestant, int]]:
     """Every contestant, by its port; each has shown that it does look at the signature."""
-    place = environment()
+    environment = place()
     forged = [(name, "0" * 64 if name.endswith("Signature") else value) for name, value in headers()]
     ports = {}
     for one in (OWN, *OTHERS):
         port = ports[one] = free_port()
-        process = stage.start(one.process, one.command(place, port), environment={"PYTHONPATH": str(PROJECT)})
+        process = stage.start(one.process, one.command(environment, port), environment={"PYTHONPATH": str(PROJECT)})
         until(f"{one.name} listens", partial(_ended_or_listens, process, port))
         if process.poll() is not None:
             raise RuntimeError(f"{one.name} ended: {stage.log(one.process).read_text()[-2000:]}")
@@ -92,7 +93,7 @@ def page(measured: list[Measured], *, facts: dict[str, str], warning: str) -> st
     ]
     for row in measured:
         nginx = row.beside[0]
-        parts.append(f"## {row.title}\n")
+        parts.append(f"## {row.row.title}\n")
         fastest_first = sorted(row.lines, key=lambda line: line.rate if line.samples else 0.0, reverse=True)
         parts.append(table(titles, (_line(line, nginx) for line in fastest_first), "lrrrrrr"))
     return "\n".join(parts).rstrip() + "\n"

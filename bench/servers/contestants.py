@@ -6,22 +6,15 @@ The contestants: what each is, how it is started, and the environment in which t
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chain.peers import Peers
+from bench.environment import environment
 
 PROJECT = Path(__file__).parents[2]
 LOCK = PROJECT / "bench" / "servers.txt"
-
-
-class EnvironmentMissing(Exception):
-    """The contestants could not be installed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -68,30 +61,14 @@ OTHERS = (
 )
 
 
-def environment() -> Path:
+def place() -> Path:
     """
-    The environment with exactly what bench/servers.txt names, made where it is missing or out of date.
+    The environment of those that the project does not use, made where it is missing.
 
     Raises:
         EnvironmentMissing.
     """
-    place = Peers.default().root / "bench"
-    stamp = place / "made-from"
-    wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return place
-    shutil.rmtree(place, ignore_errors=True)
-    _run([sys.executable, "-m", "venv", "--without-pip", str(place)])
-    pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "--disable-pip-version-check"]
-    _run([*pip, "install", "--quiet", "--no-deps", "-r", str(LOCK)])
-    stamp.write_text(wanted)
-    return place
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise EnvironmentMissing(f"{' '.join(command)}: {(done.stderr or done.stdout)[-2000:]}")
+    return environment("bench", LOCK)
 
 
 def versions() -> dict[str, str]:

@@ -1,25 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Beside whom we are measured: nginx, which serves the same bytes as files, and the real nova of the chain tests.
+nginx, which serves the same bytes as files: what an answer costs that nobody has to think about.
 """
 
 from __future__ import annotations
 
 import os
 
-from tests.chain import nova as chain
-from tests.chain.peers import Peers
-from tests.chain.peers.build import build
 from tests.chain.ports import answers, free_port
 from tests.chain.run import until
 
-from bench.crowd import Instance
 from bench.stage import Stage
 from bench.tools import Tools
-
-NOVA_CACHE_S = 15
-"""Nova's own default ([api] metadata_cache_expiration)."""
 
 
 class Nginx:
@@ -71,45 +64,3 @@ http {{
     server {{ listen 127.0.0.1:{self.port}; root {self._files}; }}
 }}
 """
-
-
-class Nova:
-    """A real nova-metadata-api under uWSGI, one process with eight threads; built first where it is not yet."""
-
-    name = "nova"
-
-    def __init__(self, stage: Stage, secret: str) -> None:
-        peers = Peers.default()
-        build(peers, [self.name])
-        chain.CACHE_S = NOVA_CACHE_S  # the tests shorten it, and it is most of what nova's speed depends on
-        self._nova = chain.Nova(stage, peers, secret)
-        self.port = self._nova.port
-        self.url = self._nova.url
-
-    def start(self) -> None:
-        """Return once it answers."""
-        self._nova.start()
-        self._nova.wait()
-
-    def close(self) -> None:
-        """End it, and what helps it."""
-        self._nova.close()
-
-    def create(self, instances: list[Instance]) -> None:
-        """Let nova know these, each active and with a port."""
-        self._nova.create(
-            [
-                chain.Instance(
-                    project=one.project,
-                    name=f"instance-{one.number}",
-                    network="0a000000-0000-4000-8000-000000000001",
-                    cidr="10.0.0.0/8",
-                    gateway="10.255.255.254",
-                    address=one.address,
-                    mac="fa:16:3e:" + ":".join(f"{byte:02x}" for byte in one.number.to_bytes(3, "big")),
-                    uuid=one.uuid,
-                    metadata={"role": "member"},
-                )
-                for one in instances
-            ]
-        )

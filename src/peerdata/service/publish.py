@@ -39,7 +39,7 @@ class Publisher:
 
         Args:
             caller: The instance, as proved by `identity`.
-            meta: Without the ``from_server_`` prefix.
+            meta: Without the ``from_server_`` prefix; has passed `check`.
             shared: Visible to the whole project, or to this instance alone.
             owned: What the owner set through nova under such names, without the prefix; counts as set, unshared.
             now: UTC, whole seconds since 1970.
@@ -48,7 +48,7 @@ class Publisher:
             All entries of the instance, by key, at the revision that this call made or found.
 
         Raises:
-            MetaEmpty, KeyInvalid, ValueInvalid, ValueTooLong; KeyTaken; QuotaReached; StoreUnavailable; ServerBusy.
+            KeyTaken; QuotaReached; StoreUnavailable; ServerBusy.
 
         Source: docs/protocol.md, "Publish".
         """
@@ -60,8 +60,7 @@ class Publisher:
     def offer(
         self, caller: Instance, meta: Mapping[str, str], *, shared: bool, owned: Mapping[str, str], now: int
     ) -> Offer:
-        """What `publish` hands to the store; raises what can be told without it."""
-        self.check(meta)
+        """What `publish` hands to the store."""
         return Offer(caller, _Decision(meta, shared, owned, self._quota), now)
 
     @staticmethod

@@ -34,6 +34,7 @@ from peerdata.identity.instance import (
     UpstreamIdentity,
 )
 from peerdata.model import Quota
+from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
@@ -118,9 +119,11 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
         stack.push_async_callback(nova.close)
     inventory = Inventory(settings.identity.inventory_file) if settings.identity_mode == "inventory" else None
     identity, behind = _build_identity(settings, nova, inventory)
+    clusters = Clusters(store, publisher, identity.is_gone, time.monotonic, most=limits.max_clusters_per_project)
+    stack.push_async_callback(clusters.close)
 
     return Parts(
-        InstanceApi(identity, behind, publisher, discovery, waiting, Refusals(store)),
+        InstanceApi(identity, behind, publisher, discovery, waiting, clusters, Refusals(store)),
         OperatorApi(discovery, nova),
         waiting,
         inventory,

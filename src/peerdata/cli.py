@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-The operator's command. Exit codes: 0 done, 1 it failed (the message says how), 2 the command or a setting is wrong.
+The operator's command; its help shows the guest's beside it. Exit codes: 0 done, 1 it failed (the message says how), 2 the command or a setting is wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from oslo_log import log
 
 from peerdata import __version__, workers
 from peerdata.errors import PeerdataError, SettingsInvalid
+from peerdata.guest import cli as guest_cli
+from peerdata.service import verdict
 from peerdata.settings import SECTIONS, Settings, load
 from peerdata.store import migrate, repairs
 
@@ -66,12 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser = argparse.ArgumentParser(
         prog="peerdata",
-        description="Instances of one project find each other through the metadata address.",
+        description="Instances of one project find each other through the metadata address. "
+        f"In an instance: {', '.join(guest_cli.COMMANDS)}; the others are the operator's.",
         epilog="Every setting can also come from the environment: OS_<GROUP>__<OPTION>. "
-        "Exit codes: 0 done, 1 failed, 2 wrong command or setting.",
+        "Exit codes of the operator's: 0 done, 1 failed, 2 wrong command or setting.",
     )
     parser.add_argument("--version", action="version", version=f"peerdata {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    guest_cli.add_commands(commands)  # only for the help: `__main__` sends them to their own parser
 
     command = commands.add_parser("serve", parents=[common], help="run the service until SIGTERM")
     command.set_defaults(run=serve)
@@ -103,6 +107,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("uuid", help="the instance")
     command.set_defaults(run=remove_instance)
+
+    clusters = commands.add_parser("cluster", help="who bootstraps, who joins")
+    of_cluster = clusters.add_subparsers(metavar="COMMAND", required=True)
+    command = of_cluster.add_parser("list", parents=[common], help="print all clusters: project, name, state, term")
+    command.set_defaults(run=list_clusters)
+    command = of_cluster.add_parser(
+        "reset",
+        parents=[common],
+        help="empty the roll of one, in a new term: whoever asks then forms it anew. The service may run",
+    )
+    command.add_argument("project", help="id of the project")
+    command.add_argument("name", help="of the cluster")
+    command.set_defaults(run=reset_cluster)
     return parser
 
 
@@ -193,10 +210,38 @@ def remove_instance(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.
         parsed.uuid = str(uuid.UUID(parsed.uuid))
     except ValueError as error:
         raise SettingsInvalid(f"'{parsed.uuid}' is no UUID of an instance") from error
-    gone = repairs.remove_instance(database.connection, parsed.uuid, busy_timeout_s=database.busy_timeout)
+    gone = repairs.remove_instance(
+        database.connection, parsed.uuid, leave=verdict.leave, busy_timeout_s=database.busy_timeout
+    )
     if not gone:
         print(f"peerdata: instance {parsed.uuid} has published nothing", file=sys.stderr)
         return 1
-    for project_id, number in gone.items():
-        print(f"removed {number} keys of instance {parsed.uuid} in project {project_id}")
+    for project_id, (keys, rolls) in gone.items():
+        of_clusters = f", and it from the rolls of {rolls} clusters" if rolls else ""
+        print(f"removed {keys} keys of instance {parsed.uuid} in project {project_id}{of_clusters}")
+    return 0
+
+
+def list_clusters(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+    """Print all clusters."""
+    database = settings.database
+    for project_id, name, cluster in repairs.list_clusters(database.connection, busy_timeout_s=database.busy_timeout):
+        state = "formed" if cluster.formed else "forming"
+        print(
+            f"{project_id} {name} {state} term={cluster.term} size={cluster.plan.size} "
+            f"founders={cluster.plan.founders.value} members={len(cluster.members)}"
+        )
+    return 0
+
+
+def reset_cluster(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
+    """Let a cluster begin anew."""
+    database = settings.database
+    cluster = repairs.change_cluster(
+        database.connection, parsed.project, parsed.name, verdict.reset, busy_timeout_s=database.busy_timeout
+    )
+    if cluster is None:
+        print(f"peerdata: project {parsed.project} has no cluster '{parsed.name}'", file=sys.stderr)
+        return 1
+    print(f"cluster {parsed.name} of project {parsed.project} begins anew, in term {cluster.term}")
     return 0

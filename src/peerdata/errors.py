@@ -10,10 +10,13 @@ Every way in which peerdata says no, as one tree. Imports nothing of the project
     │   ├── MetaMissing  MetaNotObject  MetaEmpty
     │   ├── KeyInvalid  KeyRepeated  ValueNotString  ValueInvalid  ValueTooLong
     │   ├── SharedInvalid  ParameterUnknown  ParameterRepeated  ParameterInvalid
+    │   ├── ClusterNameInvalid
     │   └── MethodUnsupported  PathUnknown
     ├── IdentityRefused           who asks is not proven
     │   └── IdentityMissing  IdentityRepeated  SignatureWrong  InstanceUnknown
     ├── KeyTaken                  write-once: the key is set
+    ├── ClusterTaken              write-once: the cluster has another size, founders or closed
+    ├── NotFounder                who confirms is no founder of the cluster's term
     ├── QuotaReached              an instance or a project is full
     ├── UpstreamFailed            nova did not answer, or not with an answer
     │   └── UpstreamSilent
@@ -185,6 +188,12 @@ class ParameterInvalid(RequestInvalid):
     code = "peerdata.parameter.invalid"
 
 
+class ClusterNameInvalid(RequestInvalid):
+    """The name of a cluster is not 1 to 64 of ``a-z A-Z 0-9 - _ .``."""
+
+    code = "peerdata.cluster.name_invalid"
+
+
 class MethodUnsupported(RequestInvalid):
     """The path exists, the method does not; 400, because neutron's agents do not pass a 405 on."""
 
@@ -231,6 +240,18 @@ class KeyTaken(PeerdataError):
     """The key holds another value, or the same with another sharing. Nothing of the call was stored."""
 
     code = "peerdata.key.taken"
+
+
+class ClusterTaken(PeerdataError):
+    """The cluster was begun with another size, founders or closed; nothing of the call was stored."""
+
+    code = "peerdata.cluster.taken"
+
+
+class NotFounder(PeerdataError):
+    """Who confirms a cluster is no founder of its present term: it was replaced, or never was one."""
+
+    code = "peerdata.cluster.not_founder"
 
 
 class QuotaReached(PeerdataError):

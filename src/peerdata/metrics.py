@@ -38,6 +38,9 @@ UPSTREAM_SECONDS = Histogram(
     ("outcome",),
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 25),
 )
+MEMBERS_GONE = Counter(
+    "peerdata_members_gone", "Members for whom a cluster waited, and of whom nova said that they do not exist any more."
+)
 PUBLISHED_KEYS = Counter("peerdata_published_keys", "Keys accepted.")
 PROOFS = _gauge("peerdata_proofs", "Instances whose proof of identity is remembered.")
 CACHED_PROJECTS = _gauge("peerdata_cached_projects", "Projects held in memory.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 PREFIX = "from_server_"
 """Stands before every key that an instance set, so that nobody takes it for the owner's (the blueprint's name)."""
@@ -84,3 +85,66 @@ class Refusal:
     """Method and path."""
     refused_at: int
     """UTC, whole seconds since 1970."""
+
+
+class Founders(Enum):
+    """Who starts a new cluster."""
+
+    ONE = "one"
+    """The first on the roll, alone."""
+    ALL = "all"
+    """As many as the cluster is planned for, together."""
+
+
+class Verdict(Enum):
+    """What an instance is to do about a cluster."""
+
+    WAIT = "wait"
+    BOOTSTRAP = "bootstrap"
+    JOIN = "join"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """What all members must agree on; the first to ask sets it."""
+
+    size: int
+    """How many the cluster is planned for."""
+    founders: Founders
+    closed: bool
+    """Nobody but ``size`` members is let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An instance on the roll of a cluster."""
+
+    uuid: str
+    ordinal: int
+    """Its place on the roll; no other has it in this life of the cluster."""
+    founder: bool
+    """Of the present term."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster of a project, as all its members see it."""
+
+    plan: ClusterPlan
+    term: int
+    """Grows when founders are replaced, and when it begins anew; never goes back. From 1."""
+    formed: bool
+    """A founder of this term has confirmed that it stands."""
+    next_ordinal: int
+    members: tuple[Member, ...]
+    """The roll, in the order in which they came."""
+
+    def member(self, uuid: str) -> Member | None:
+        """The instance on the roll; None where it is not."""
+        return next((member for member in self.members if member.uuid == uuid), None)
+
+    @property
+    def founders(self) -> tuple[Member, ...]:
+        """Those of the present term, in the order of the roll."""
+        return tuple(member for member in self.members if member.founder)

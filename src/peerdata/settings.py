@@ -267,6 +267,9 @@ class LimitsSettings:
         min=1,
         max=10_000_000,
     )
+    max_clusters_per_project: int = _setting(
+        cfg.IntOpt, 100, "Clusters that a project may have, told apart by name.", min=0, max=100_000
+    )
     max_body_bytes: int = _setting(
         cfg.IntOpt,
         65_536,

@@ -130,6 +130,7 @@ async def test_the_listing_shows_novas_entries_and_ours(behind_nova: Cloud) -> N
             "meta_data.json",
             "network_data.json",
             "user_data",
+            "cluster/",
             "metadata",
             "peer_data.json",
             "peer_data/last_error.json",

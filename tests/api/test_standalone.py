@@ -65,13 +65,15 @@ async def test_the_listing_of_a_version_names_what_is_there_and_all_of_it_answer
         assert (heard.status, heard.content_type) == (200, TEXT)
         assert heard.body.decode().split("\n") == [
             "meta_data.json",
+            "cluster/",
             "metadata",
             "peer_data.json",
             "peer_data/last_error.json",
             "shared.json",
         ]
     for path in heard.body.decode().split("\n"):
-        assert (await alice.get(path)).status == (400 if path == "metadata" else 200)
+        name = "etcd.json" if path == "cluster/" else ""
+        assert (await alice.get(f"{path}{name}")).status == (400 if path == "metadata" else 200)
 
 
 async def test_the_list_of_versions_is_novas_own(alice: Guest) -> None:

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from peerdata import app
+from peerdata.service import verdict
 from peerdata.settings import Settings
 from peerdata.store import repairs
 from peerdata.store.engine import Engine
@@ -127,7 +128,9 @@ async def test_another_project_wakes_nobody(alice: Guest, waiting: app.Parts) ->
 async def test_one_who_leaves_is_told_to_who_waits(alice: Guest, bob: Guest, settings: Settings) -> None:
     await bob.publish("b=2", shared=True)
     call = await begun(alice.get("peer_data.json?since=1&wait=5"))
-    await asyncio.to_thread(repairs.remove_instance, settings.database.connection, BOB, busy_timeout_s=1)
+    await asyncio.to_thread(
+        repairs.remove_instance, settings.database.connection, BOB, leave=verdict.leave, busy_timeout_s=1
+    )
     assert (await soon(call))["removed"] == [BOB]
 
 

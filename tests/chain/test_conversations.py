@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("service")
 
 either = pytest.mark.parametrize("agent", ["old", "new"])
 
-OURS = ["metadata", "peer_data.json", "peer_data/last_error.json", "shared.json"]
+OURS = ["cluster/", "metadata", "peer_data.json", "peer_data/last_error.json", "shared.json"]
 
 
 def of(tenants: Tenants, agent: str) -> Guest:

@@ -21,6 +21,8 @@ STATUS: dict[type[PeerdataError], int] = {
     errors.SignatureWrong: 403,
     errors.InstanceUnknown: 404,
     errors.KeyTaken: 409,
+    errors.ClusterTaken: 409,
+    errors.NotFounder: 409,
     errors.QuotaReached: 413,
     errors.UpstreamFailed: 502,
     errors.UpstreamSilent: 504,

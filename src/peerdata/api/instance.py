@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 from prometheus_client import Counter, Histogram
 
 from peerdata import metrics
-from peerdata.api import answers, publishing
+from peerdata.api import answers, publishing, rolls
 from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import LISTED, Call, Target, parameters, understand
 from peerdata.errors import (
@@ -42,10 +42,12 @@ from peerdata.identity.instance import Identity
 from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
 from peerdata.service import rules
 from peerdata.service.board import Board, News, prefixed, render
+from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
 from peerdata.service.waiting import Waiting
+from peerdata.store.clusters import Roll
 
 LOG = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class InstanceApi:
         publisher: Publisher,
         discovery: Discovery,
         waiting: Waiting,
+        clusters: Clusters,
         refusals: Refusals,
         *,
         now: Callable[[], float] = time.time,
@@ -101,6 +104,7 @@ class InstanceApi:
         self._publisher = publisher
         self._discovery = discovery
         self._waiting = waiting
+        self._clusters = clusters
         self._refusals = refusals
         self._now = now
         self._handlers = {
@@ -108,6 +112,8 @@ class InstanceApi:
             Call.SHARED: (("GET", "HEAD"), self._read_board),
             Call.PEER_DATA: (("GET", "HEAD"), self._read_board),
             Call.LAST_ERROR: (("GET", "HEAD"), self._read_last_error),
+            Call.CLUSTER: (("POST", "GET", "HEAD"), self._answer_cluster),
+            Call.FORMED: (("POST",), self._confirm_cluster),
         }
         self._reads_of_boards = {Call.SHARED: self._read_shared, Call.PEER_DATA: self._read_peer_data}
 
@@ -276,6 +282,34 @@ class InstanceApi:
             chance=random.random(),  # noqa: S311 - spreads callers, keeps no secret
         )
         return Answer(200, _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s))
+
+    async def _answer_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
+        rolls.check_name(target.cluster)
+        given = parameters(target.query)
+        if request.method != "POST":
+            rolls.only(given)
+            if request.fault:
+                raise request.fault
+            return self._show(target, caller, await self._clusters.read(caller.project_id, target.cluster))
+        plan, meta = rolls.understand(given, request.body, request.fault)
+        owned: Mapping[str, str] = {}
+        if meta:
+            self._publisher.check(meta)
+            owned = _owned(await self._read_document(request, target, caller))
+        now = int(self._now())
+        roll = await self._clusters.enter(caller, target.cluster, plan, meta=meta, owned=owned, now=now)
+        return self._show(target, caller, roll)
+
+    async def _confirm_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
+        rolls.check_name(target.cluster)
+        term = rolls.understand_term(parameters(target.query), request.body, request.fault)
+        return self._show(target, caller, await self._clusters.confirm(caller, target.cluster, term))
+
+    @staticmethod
+    def _show(target: Target, caller: Instance, roll: Roll) -> Answer:
+        members = len(roll.cluster.members) if roll.cluster else 0
+        poll_after_s = rules.cluster_poll_after_s(members=members, chance=random.random())  # noqa: S311 - as above
+        return Answer(200, rolls.render_roll(target.cluster, roll, caller.uuid, poll_after_s))
 
     async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
         _only_parameters(target.call, target.query)

@@ -51,10 +51,10 @@ def understand(
 
     Source: docs/protocol.md, "Publish".
     """
-    shared = _read_shared([value for name, value in parameters if name == "shared"])
-    given = [(name.removeprefix(_META), value) for name, value in parameters if name.startswith(_META)]
-    for name, _ in parameters:
-        if name != "shared" and not name.startswith(_META):
+    given, others = split(parameters)
+    shared = _read_shared([value for name, value in others if name == "shared"])
+    for name, _ in others:
+        if name != "shared":
             raise ParameterUnknown(
                 f"unknown parameter '{printable(name)}': this call knows shared=project and meta.KEY=VALUE",
                 parameter=printable(name),
@@ -65,7 +65,13 @@ def understand(
         return _read_body(body), shared
     if body:
         raise BodyAndParameters("keys came both in the body and as meta. parameters: use one of the two")
-    return _unrepeated(given), shared
+    return unrepeated(given), shared
+
+
+def split(parameters: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The ``meta.`` parameters, without that, and all others."""
+    given = [(name.removeprefix(_META), value) for name, value in parameters if name.startswith(_META)]
+    return given, [(name, value) for name, value in parameters if not name.startswith(_META)]
 
 
 def _read_shared(values: Sequence[str]) -> bool:
@@ -118,10 +124,16 @@ def _read_body(body: bytes) -> dict[str, str]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return _unrepeated(pairs)
+    return unrepeated(pairs)
 
 
-def _unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """
+    *pairs* as a mapping.
+
+    Raises:
+        KeyRepeated: one key stands there twice.
+    """
     content = dict(pairs)
     if len(content) != len(pairs):
         times = Counter(name for name, _ in pairs)

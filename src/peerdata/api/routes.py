@@ -7,9 +7,11 @@ The URL table, whole: which call a request target means, by nova's own rules for
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 
 from peerdata.errors import ParameterInvalid
@@ -23,6 +25,8 @@ class Call(Enum):
     SHARED = "shared.json"
     PEER_DATA = "peer_data.json"
     LAST_ERROR = "last_error.json"
+    CLUSTER = "cluster"
+    FORMED = "cluster_formed"
     LISTING = "listing"
     OTHER = "pass_through"
 
@@ -39,7 +43,12 @@ PATHS = {
 }
 """What stands behind ``/openstack/{version}/``."""
 
-LISTED = tuple(sorted(path for path, call in PATHS.items() if call not in (Call.META_DATA, Call.LISTING)))
+_OF_CLUSTER = re.compile(r"cluster/(?P<name>[^/]*)(\.json|/formed)")
+"""What stands there for a cluster; whether it may be called so is not decided here."""
+
+LISTED = tuple(
+    sorted(["cluster/", *(path for path, call in PATHS.items() if call not in (Call.META_DATA, Call.LISTING))])
+)
 """Our entries in the listing of a version, behind nova's."""
 
 
@@ -56,6 +65,8 @@ class Target:
     """As it came, without the question mark."""
     waits: bool = False
     """Whether the query may have the parameter ``wait``."""
+    cluster: str = ""
+    """Name of the cluster, for `Call.CLUSTER` and `Call.FORMED`."""
 
 
 def understand(target: bytes) -> Target:
@@ -65,23 +76,45 @@ def understand(target: bytes) -> Target:
     Source: nova, api/metadata/base.py, lookup: the decoded path through ``posixpath.normpath``. Slashes
     at the front, which that would keep when there are two, are one already (paste.urlmap, normalize_url).
     """
-    # Readers ask the same short thing again and again; publishes, which are long, are each another.
-    return _understand_again(target) if len(target) <= 256 else _understand(target)
+    # Readers ask the same short thing again and again; publishes are each another, on a few paths.
+    again = len(target) <= 256 and b"meta." not in target
+    return _understand_again(target) if again else _understand(target)
 
 
 def _understand(target: bytes) -> Target:
     raw_path, _, query = target.partition(b"?")
+    path = _understand_path_again(raw_path) if len(raw_path) <= 256 else _understand_path(raw_path)
+    waits = path.call is Call.PEER_DATA and b"wait" in unquote_to_bytes(query)
+    return Target(path.call, path.version, path.path, query, waits, path.cluster)
+
+
+_understand_again = lru_cache(maxsize=1024)(_understand)
+
+
+class _Path(NamedTuple):
+    """What of a `Target` its path decides."""
+
+    call: Call
+    version: str
+    path: str
+    cluster: str = ""
+
+
+def _understand_path(raw_path: bytes) -> _Path:
     path = unquote(raw_path.decode("latin-1"), errors="replace")
     path = posixpath.normpath("/" + path.lstrip("/"))
     tokens = path.split("/", 3)
     if len(tokens) < 3 or tokens[1] != "openstack":
-        return Target(Call.OTHER, "", path, query)
-    call = PATHS.get(tokens[3] if len(tokens) == 4 else "", Call.OTHER)
-    version = tokens[2] if call is not Call.OTHER else ""
-    return Target(call, version, path, query, waits=call is Call.PEER_DATA and b"wait" in unquote_to_bytes(query))
+        return _Path(Call.OTHER, "", path)
+    rest = tokens[3] if len(tokens) == 4 else ""
+    if found := _OF_CLUSTER.fullmatch(rest):
+        call = Call.FORMED if rest.endswith("/formed") else Call.CLUSTER
+        return _Path(call, tokens[2], path, found["name"])
+    call = PATHS.get(rest, Call.OTHER)
+    return _Path(call, tokens[2] if call is not Call.OTHER else "", path)
 
 
-_understand_again = lru_cache(maxsize=1024)(_understand)
+_understand_path_again = lru_cache(maxsize=1024)(_understand_path)
 
 
 def parameters(query: bytes) -> list[tuple[str, str]]:
@@ -105,4 +138,6 @@ def parameters(query: bytes) -> list[tuple[str, str]]:
 
 
 def _decode(part: str) -> str:
+    if "%" not in part and "+" not in part and part.isascii():
+        return part  # as most are
     return unquote_plus(part, encoding="latin-1").encode("latin-1").decode("utf-8")

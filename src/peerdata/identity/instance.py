@@ -80,6 +80,14 @@ class Identity(Protocol):
             IdentityRefused; UpstreamFailed.
         """
 
+    async def is_gone(self, instance: Instance) -> bool:
+        """
+        Whether an instance is known not to exist any more, in its project. False also where that cannot be told.
+
+        Raises:
+            UpstreamFailed, ServerBusy: it cannot be told now.
+        """
+
     def headers_for_nova(self, request: Request) -> Headers:
         """The request's headers, as nova may see them when the request is passed on."""
 
@@ -143,6 +151,11 @@ class Proofs:
             if stale and (instance := self._recall_stale(claim)):
                 return instance
             raise
+
+    async def is_unknown(self, headers: Headers) -> bool:
+        """Whether nova, asked with *headers* now, knows no such instance; raises as `Identity.is_gone`."""
+        answer, _ = await self._nova.read_document("latest", headers)
+        return answer.status == 404
 
     def _answered(self, claim: Hashable, question: asyncio.Task[Instance]) -> None:
         self._questions.pop(claim, None)
@@ -241,16 +254,24 @@ class NeutronIdentity:
             )
         return instance_id, tenant_id, signature
 
-    def _check_signature(self, claim: tuple[bytes, bytes, bytes]) -> None:
-        instance_id, _, signature = claim
+    def _sign(self, instance_id: bytes) -> bytes:
         # neutron: agent/metadata, sign_instance_id; nova: api/metadata/handler.py, _validate_shared_secret. Both use
         # the hexadecimal HMAC-SHA256 of the instance id, so the tenant is not covered.
-        expected = hmac.digest(self._secret, instance_id, "sha256").hex().encode()
-        if not hmac.compare_digest(expected, signature):
+        return hmac.digest(self._secret, instance_id, "sha256").hex().encode()
+
+    def _check_signature(self, claim: tuple[bytes, bytes, bytes]) -> None:
+        instance_id, _, signature = claim
+        if not hmac.compare_digest(self._sign(instance_id), signature):
             raise SignatureWrong(
                 "the signature of the metadata proxy does not fit: the operator should compare "
                 "metadata_proxy_shared_secret here, in nova and in neutron's agents"
             )
+
+    async def is_gone(self, instance: Instance) -> bool:
+        """The secret lets this service ask of any instance, as the agents do."""
+        uuid = instance.uuid.encode("latin-1")
+        values = (uuid, instance.project_id.encode("latin-1"), self._sign(uuid))
+        return await self._proofs.is_unknown(list(zip(_NEUTRON_HEADERS, values, strict=True)))
 
     def headers_for_nova(self, request: Request) -> Headers:
         return request.headers
@@ -273,7 +294,7 @@ class TrustedProxies:
     def __init__(self, networks: Sequence[str]) -> None:
         self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
         # Every request asks for the same few addresses, and parsing one costs 5 microseconds.
-        self._trusts = lru_cache(maxsize=4096)(self._find)
+        self._trusts = lru_cache(maxsize=16_384)(self._find)
 
     def __contains__(self, address: str) -> bool:
         return self._trusts(address)
@@ -323,6 +344,10 @@ class UpstreamIdentity:
         given = ((name, value) for name, value in request.headers if name in _ASKING_HEADERS)
         return (source, *((name, value) for name, value in given if name not in (b"x-forwarded-for", b"forwarded")))
 
+    async def is_gone(self, instance: Instance) -> bool:
+        """Nova finds instances by what they send, so nobody can ask for another."""
+        return False
+
     def headers_for_nova(self, request: Request) -> Headers:
         """Nobody but a trusted proxy may say who is asking."""
         # To a WSGI server `X_Forwarded_For` is the same header as `X-Forwarded-For` (PEP 3333, environ variables).
@@ -353,6 +378,9 @@ class InventoryIdentity:
         instance = self.recall(request)
         assert instance is not None
         return instance
+
+    async def is_gone(self, instance: Instance) -> bool:
+        return self._inventory.describe(instance) is None
 
     def headers_for_nova(self, request: Request) -> Headers:
         raise AssertionError("stand-alone there is no nova")

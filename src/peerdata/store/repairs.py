@@ -7,31 +7,67 @@ What an operator does to a store by hand, each in one transaction; the service m
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from peerdata.model import Instance
-from peerdata.store import entries, migrate
+from peerdata.model import Cluster, Instance
+from peerdata.store import clusters, entries, migrate
 from peerdata.store.database import connect, translated_errors
 
+Leave = Callable[[Cluster, str], Cluster]
+"""A cluster, and who leaves it -> the cluster without it."""
 
-def remove_instance(url: str, uuid: str, *, busy_timeout_s: float) -> dict[str, int]:
+
+def remove_instance(url: str, uuid: str, *, leave: Leave, busy_timeout_s: float) -> dict[str, tuple[int, int]]:
     """
-    Take all keys of an instance away, in every project that knows it.
+    Take all keys of an instance away, and it off all rolls, in every project that knows it.
+
+    Args:
+        leave: How a cluster goes on without it.
 
     Returns:
-        How many there were, by project.
+        How many keys there were, and rolls, by project.
 
     Raises:
         SettingsInvalid, StoreUnavailable.
     """
     with _writing(url, busy_timeout_s) as connection:
-        return {
-            project_id: entries.remove(connection, Instance(uuid, project_id))
-            for project_id in entries.find_projects(connection, uuid)
-        }
+        removed = {}
+        for project_id in sorted({*entries.find_projects(connection, uuid), *clusters.find_projects(connection, uuid)}):
+            instance = Instance(uuid, project_id)
+            removed[project_id] = (
+                entries.remove(connection, instance),
+                clusters.leave_all(connection, instance, leave),
+            )
+        return removed
+
+
+def list_clusters(url: str, *, busy_timeout_s: float) -> list[tuple[str, str, Cluster]]:
+    """
+    All clusters: see `clusters.list_clusters`.
+
+    Raises:
+        SettingsInvalid, StoreUnavailable.
+    """
+    with _writing(url, busy_timeout_s) as connection:
+        return clusters.list_clusters(connection)
+
+
+def change_cluster(
+    url: str, project_id: str, name: str, change: Callable[[Cluster], Cluster], *, busy_timeout_s: float
+) -> Cluster | None:
+    """
+    Let *change* say how a cluster goes on; None where nobody has heard of it.
+
+    Raises:
+        SettingsInvalid, StoreUnavailable.
+    """
+    with _writing(url, busy_timeout_s) as connection:
+        if clusters.read(connection, project_id, name).cluster is None:
+            return None
+        return clusters.change(connection, project_id, name, lambda cluster: cluster and change(cluster)).cluster
 
 
 def list_instances(url: str, *, busy_timeout_s: float) -> list[tuple[str, str, int, int]]:

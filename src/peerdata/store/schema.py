@@ -83,3 +83,29 @@ restoration = Table(
     Column("revision", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
+
+cluster = Table(
+    "cluster",
+    metadata,
+    Column("project_id", _PROJECT, primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),  # how many it is planned for
+    Column("founders", String(3), nullable=False),  # one, all
+    Column("closed", Boolean, nullable=False),  # nobody but `size` members is let in
+    Column("term", BigInteger, nullable=False),  # grows when founders are replaced; never goes back
+    Column("formed", Boolean, nullable=False),  # a founder of this term has confirmed
+    Column("next_ordinal", BigInteger, nullable=False),  # of whoever comes next
+    sqlite_with_rowid=False,
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column("project_id", _PROJECT, primary_key=True),
+    Column("cluster", String(64), primary_key=True),
+    Column("uuid", _UUID, primary_key=True),  # of the instance, as proven
+    Column("ordinal", BigInteger, nullable=False),  # its place on the roll
+    Column("founder", Boolean, nullable=False),  # of the present term
+    Index(None, "uuid"),
+    sqlite_with_rowid=False,
+)

@@ -159,7 +159,7 @@ def test_long_targets_are_not_kept_in_memory() -> None:
 
 
 def test_our_entries_are_listed_but_not_novas() -> None:
-    assert LISTED == ("metadata", "peer_data.json", "peer_data/last_error.json", "shared.json")
+    assert LISTED == ("cluster/", "metadata", "peer_data.json", "peer_data/last_error.json", "shared.json")
 
 
 # The query string

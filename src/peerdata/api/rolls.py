@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+What the calls of a cluster say: query string in, plan and keys out; and a roll as its members see it. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from peerdata.api import publishing
+from peerdata.errors import (
+    BodyAndParameters,
+    ClusterNameInvalid,
+    ParameterInvalid,
+    ParameterRepeated,
+    ParameterUnknown,
+    PeerdataError,
+)
+from peerdata.model import Cluster, ClusterPlan, Founders, Verdict
+from peerdata.service import verdict
+from peerdata.service.board import prefixed, render
+from peerdata.service.rules import printable
+from peerdata.store.clusters import Roll
+
+MOST_SIZE = 1000
+MOST_TERM = 2**63 - 1
+
+_NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def check_name(name: str) -> None:
+    """Raise `ClusterNameInvalid` for what no cluster can be called."""
+    if not _NAME.fullmatch(name):
+        raise ClusterNameInvalid(f"'{printable(name)}' is no name of a cluster: 1 to 64 of a-z A-Z 0-9 - _ .")
+
+
+def understand(
+    parameters: Pairs, body: bytes, fault: PeerdataError | None = None
+) -> tuple[ClusterPlan, dict[str, str]]:
+    """
+    What a member says of its cluster, and the keys that it publishes with that.
+
+    Raises:
+        RequestInvalid: one of its leaves.
+
+    Source: docs/protocol.md, "Form a cluster".
+    """
+    keys, others = publishing.split(parameters)
+    given = only(others, "size", "founders", "closed")
+    size = given.get("size", "")
+    if not _is_number(size, 1, MOST_SIZE):
+        raise ParameterInvalid(
+            f"size must say how many the cluster is planned for, 1 to {MOST_SIZE}, as in ?size=3", parameter="size"
+        )
+    founders = given.get("founders", Founders.ONE.value)
+    if founders not in (Founders.ONE.value, Founders.ALL.value):
+        raise ParameterInvalid("founders must be one or all", parameter="founders")
+    closed = given.get("closed", "false")
+    if closed not in ("true", "false"):
+        raise ParameterInvalid("closed must be true or false", parameter="closed")
+    _check_no_body(body, fault)
+    return ClusterPlan(int(size), Founders(founders), closed == "true"), publishing.unrepeated(keys)
+
+
+def understand_term(parameters: Pairs, body: bytes, fault: PeerdataError | None = None) -> int:
+    """The term that a founder confirms. Raises as `understand`."""
+    term = only(parameters, "term").get("term", "")
+    if not _is_number(term, 1, MOST_TERM):
+        raise ParameterInvalid("term must be that of the verdict, as in ?term=1", parameter="term")
+    _check_no_body(body, fault)
+    return int(term)
+
+
+def _check_no_body(body: bytes, fault: PeerdataError | None) -> None:
+    if fault:
+        raise fault
+    if body:
+        raise BodyAndParameters("this call has no body: everything stands in the query string")
+
+
+def only(parameters: Pairs, *known: str) -> dict[str, str]:
+    """
+    *parameters*, each of *known* at most once.
+
+    Raises:
+        ParameterUnknown, ParameterRepeated.
+    """
+    given: dict[str, str] = {}
+    for name, value in parameters:
+        shown = printable(name)
+        if name not in known:
+            knows = f"knows {' and '.join(known)}" if known else "has no parameters"
+            raise ParameterUnknown(f"unknown parameter '{shown}': this call {knows}", parameter=shown)
+        if name in given:
+            raise ParameterRepeated(f"'{shown}' is there more than once", parameter=shown)
+        given[name] = value
+    return given
+
+
+def _is_number(text: str, least: int, most: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most
+
+
+def render_roll(name: str, roll: Roll, caller: str, poll_after_s: float) -> bytes:
+    """The cluster as the instance *caller* sees it."""
+    cluster = roll.cluster
+    if cluster is None or not cluster.members:
+        return render(_empty(name, cluster, roll, caller, poll_after_s))
+    member = cluster.member(caller)
+    said = verdict.judge(cluster, caller)
+    alone = said is Verdict.BOOTSTRAP and cluster.plan.founders is Founders.ALL
+    return render(
+        {
+            "cluster": name,
+            "verdict": said.value,
+            "size": cluster.plan.size,
+            "founders": cluster.plan.founders.value,
+            "closed": cluster.plan.closed,
+            "term": cluster.term,
+            "ordinal": member.ordinal if member else None,
+            "formed": cluster.formed,
+            "members": [
+                {
+                    "uuid": one.uuid,
+                    "ordinal": one.ordinal,
+                    "founder": one.founder,
+                    "meta": prefixed(roll.metas.get(one.uuid, {}).items()),
+                }
+                for one in (cluster.founders if alone else cluster.members)
+            ],
+            "why": verdict.explain(cluster, caller),
+            "self": caller,
+            "revision": roll.revision,
+            "poll_after_s": poll_after_s,
+        }
+    )
+
+
+def _empty(name: str, cluster: Cluster | None, roll: Roll, caller: str, poll_after_s: float) -> dict[str, object]:
+    """A cluster with nobody on its roll."""
+    return {
+        "cluster": name,
+        "verdict": Verdict.WAIT.value,
+        "size": None,
+        "founders": None,
+        "closed": None,
+        "term": cluster.term if cluster else 0,
+        "ordinal": None,
+        "formed": False,
+        "members": [],
+        "why": "nobody is on the roll",
+        "self": caller,
+        "revision": roll.revision,
+        "poll_after_s": poll_after_s,
+    }

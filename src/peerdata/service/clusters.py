@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+Clusters that form themselves: each call one transaction, decided by `verdict`; and the question whether a founder whom
+the others wait for still exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from peerdata import metrics
+from peerdata.errors import PeerdataError
+from peerdata.model import Cluster, ClusterPlan, Instance, Verdict
+from peerdata.service import verdict
+from peerdata.service.publish import Publisher
+from peerdata.store import clusters
+from peerdata.store.clusters import Roll
+from peerdata.store.engine import Engine
+
+LOG = logging.getLogger(__name__)
+
+ASK_AGAIN_S = 5.0
+"""Seconds before nova is asked of the same instance again, by this process."""
+
+QUESTIONS = 64
+"""Instances of whom nova is asked at once. It is never asked on behalf of a caller who waits for the answer."""
+
+IsGone = Callable[[Instance], Awaitable[bool]]
+"""Whether an instance is known not to exist any more; raises, or False, where that cannot be told."""
+
+
+class Clusters:
+    """
+    The rolls, and who bootstraps.
+
+    Args:
+        clock: Seconds; only differences count.
+        most: How many a project may have.
+    """
+
+    def __init__(
+        self, store: Engine, publisher: Publisher, is_gone: IsGone, clock: Callable[[], float], *, most: int
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._is_gone = is_gone
+        self._clock = clock
+        self._most = most
+        self._asked_at: dict[Instance, float] = {}
+        self._questions: dict[Instance, asyncio.Task[None]] = {}
+
+    async def read(self, project_id: str, name: str) -> Roll:
+        """
+        The cluster as it is.
+
+        Raises:
+            StoreUnavailable.
+        """
+        return await self._store.read(lambda connection: clusters.read(connection, project_id, name))
+
+    async def enter(
+        self,
+        caller: Instance,
+        name: str,
+        plan: ClusterPlan,
+        *,
+        meta: Mapping[str, str],
+        owned: Mapping[str, str],
+        now: int,
+    ) -> Roll:
+        """
+        Put the caller on the roll, and publish *meta* with it, both or neither. A repeat changes nothing.
+
+        Args:
+            meta: As for `Publisher.publish`, shared; may be empty.
+            owned: As for `Publisher.publish`.
+            now: UTC, whole seconds since 1970.
+
+        Raises:
+            ClusterTaken; QuotaReached; what `Publisher.publish` raises.
+        """
+        offer = self._publisher.offer(caller, meta, shared=True, owned=owned, now=now) if meta else None
+
+        def decide(cluster: Cluster | None) -> Cluster:
+            return verdict.enter(cluster or verdict.begin(plan), plan, caller.uuid)
+
+        roll = await self._store.write(
+            lambda connection: clusters.change(
+                connection, caller.project_id, name, decide, offer=offer, most=self._most
+            ),
+            lane=caller.project_id,
+        )
+        if offer:
+            self._publisher.count(offer)
+        assert roll.cluster is not None
+        if verdict.judge(roll.cluster, caller.uuid) is Verdict.WAIT:
+            self._ask_of_those_awaited(roll.cluster, caller)
+        return roll
+
+    async def confirm(self, caller: Instance, name: str, term: int) -> Roll:
+        """
+        The caller, a founder, says that the cluster stands. A repeat changes nothing.
+
+        Raises:
+            NotFounder; StoreUnavailable; ServerBusy.
+        """
+        return await self._store.write(
+            lambda connection: clusters.change(
+                connection,
+                caller.project_id,
+                name,
+                lambda cluster: verdict.confirm(cluster, caller.uuid, term),
+            ),
+            lane=caller.project_id,
+        )
+
+    def _ask_of_those_awaited(self, cluster: Cluster, caller: Instance) -> None:
+        """Find out, while the caller waits anyway, whether they still exist; its next call sees what came of it."""
+        now = self._clock()
+        for member in verdict.awaited(cluster):
+            suspect = Instance(member.uuid, caller.project_id)
+            asked_at = self._asked_at.get(suspect)
+            recently = asked_at is not None and now - asked_at < ASK_AGAIN_S
+            if suspect == caller or recently or suspect in self._questions or len(self._questions) >= QUESTIONS:
+                continue
+            self._asked_at = {one: at for one, at in self._asked_at.items() if now - at < ASK_AGAIN_S}
+            self._asked_at[suspect] = now
+            self._questions[suspect] = asyncio.ensure_future(self._take_out_if_gone(suspect))
+
+    async def _take_out_if_gone(self, suspect: Instance) -> None:
+        try:
+            if not await self._is_gone(suspect):
+                return
+            number = await self._store.write(
+                lambda connection: clusters.leave_all(connection, suspect, verdict.leave), lane=suspect.project_id
+            )
+            metrics.MEMBERS_GONE.inc(number)
+            LOG.warning(
+                "Instance %s of project %s does not exist any more, and was taken off the roll of %d clusters",
+                suspect.uuid,
+                suspect.project_id,
+                number,
+            )
+        except PeerdataError as error:
+            LOG.info("It cannot be told whether instance %s still exists: %s", suspect.uuid, error.message)
+        finally:
+            del self._questions[suspect]
+
+    async def close(self) -> None:
+        """Ask nothing more."""
+        questions = list(self._questions.values())
+        for question in questions:
+            question.cancel()
+        await asyncio.gather(*questions, return_exceptions=True)

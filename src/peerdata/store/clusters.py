@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""
+The rolls of clusters: the statements, each inside a transaction that its caller began. What may change, others decide.
+
+As with entries, the project's row is locked first, so all changes of a project are decided one after the other; and a
+call that is refused is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from peerdata.errors import QuotaReached
+from peerdata.model import Cluster, ClusterPlan, Founders, Instance, Member
+from peerdata.store import entries, schema
+
+Change = Callable[[Cluster | None], Cluster | None]
+"""A cluster as it is -> as it is to be, or raises; None: nobody has heard of it."""
+
+_cluster, _member = schema.cluster, schema.member
+
+_READ_CLUSTER = select(_cluster).where(
+    _cluster.c.project_id == bindparam("project_id"), _cluster.c.name == bindparam("name")
+)
+_READ_MEMBERS = (
+    select(_member.c.uuid, _member.c.ordinal, _member.c.founder)
+    .where(_member.c.project_id == bindparam("project_id"), _member.c.cluster == bindparam("name"))
+    .order_by(_member.c.ordinal)
+)
+_READ_METAS = (
+    select(schema.entry.c.uuid, schema.entry.c.key, schema.entry.c.value)
+    .join(_member, (_member.c.project_id == schema.entry.c.project_id) & (_member.c.uuid == schema.entry.c.uuid))
+    .where(
+        _member.c.project_id == bindparam("project_id"), _member.c.cluster == bindparam("name"), schema.entry.c.shared
+    )
+    .order_by(schema.entry.c.uuid, schema.entry.c.key)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """A cluster, and what its members share, at one revision of the project."""
+
+    cluster: Cluster | None
+    metas: Mapping[str, Mapping[str, str]]
+    """Shared keys by member, without the prefix, in alphabetical order."""
+    revision: int
+
+
+def read(connection: Connection, project_id: str, name: str) -> Roll:
+    """The cluster as it is."""
+    which = {"project_id": project_id, "name": name}
+    rows = connection.execute(_READ_METAS, which)
+    metas = {uuid: {row.key: row.value for row in group} for uuid, group in groupby(rows, key=lambda row: row.uuid)}
+    return Roll(_read_cluster(connection, which), metas, entries.read_revision(connection, project_id))
+
+
+def change(
+    connection: Connection,
+    project_id: str,
+    name: str,
+    decide: Change,
+    *,
+    offer: entries.Offer | None = None,
+    most: int | None = None,
+) -> Roll:
+    """
+    Let *decide* say how the cluster goes on, and publish *offer* with it, both or neither.
+
+    Args:
+        most: How many clusters the project may have.
+
+    Raises:
+        QuotaReached: it would be one more.
+    """
+    which = {"project_id": project_id, "name": name}
+    entries.lock_project(connection, project_id)
+    before = _read_cluster(connection, which)
+    after = decide(before)
+    if before is None and after is not None and most is not None:
+        _check_room(connection, project_id, most)
+    if offer:
+        entries.publish_offer(connection, offer)
+    if after is not None and after != before:
+        entries.advance(connection, project_id)
+        _write(connection, which, before, after)
+    return read(connection, project_id, name)
+
+
+def leave_all(connection: Connection, instance: Instance, leave: Callable[[Cluster, str], Cluster]) -> int:
+    """Let *leave* take an instance off every roll of its project; returns how many it was on."""
+    names = connection.execute(
+        select(_member.c.cluster).where(_member.c.project_id == instance.project_id, _member.c.uuid == instance.uuid)
+    ).scalars()
+    found = list(names)
+    for name in found:
+        change(connection, instance.project_id, name, lambda cluster: cluster and leave(cluster, instance.uuid))
+    return len(found)
+
+
+def list_clusters(connection: Connection) -> list[tuple[str, str, Cluster]]:
+    """Project, name and cluster of all there are, by project and name."""
+    keys = connection.execute(
+        select(_cluster.c.project_id, _cluster.c.name).order_by(_cluster.c.project_id, _cluster.c.name)
+    ).all()
+    found = []
+    for project_id, name in keys:
+        cluster = _read_cluster(connection, {"project_id": project_id, "name": name})
+        assert cluster is not None
+        found.append((project_id, name, cluster))
+    return found
+
+
+def find_projects(connection: Connection, uuid: str) -> list[str]:
+    """The projects in which an instance is on a roll."""
+    rows = connection.execute(select(_member.c.project_id).where(_member.c.uuid == uuid).distinct())
+    return sorted(rows.scalars())
+
+
+def _read_cluster(connection: Connection, which: Mapping[str, str]) -> Cluster | None:
+    row = connection.execute(_READ_CLUSTER, which).one_or_none()
+    if row is None:
+        return None
+    members = connection.execute(_READ_MEMBERS, which)
+    return Cluster(
+        ClusterPlan(row.size, Founders(row.founders), row.closed),
+        row.term,
+        row.formed,
+        row.next_ordinal,
+        tuple(Member(uuid, ordinal, founder) for uuid, ordinal, founder in members),
+    )
+
+
+def _check_room(connection: Connection, project_id: str, most: int) -> None:
+    there = connection.execute(
+        select(func.count()).select_from(_cluster).where(_cluster.c.project_id == project_id)
+    ).scalar_one()
+    if there >= most:
+        raise QuotaReached(
+            f"the project has {there} clusters and may have {most}; use the name of one that is there",
+            limit=most,
+            scope="clusters",
+        )
+
+
+def _write(connection: Connection, which: Mapping[str, str], before: Cluster | None, after: Cluster) -> None:
+    """Bring the rows from *before* to *after*; only members that changed are touched."""
+    row = {
+        "size": after.plan.size,
+        "founders": after.plan.founders.value,
+        "closed": after.plan.closed,
+        "term": after.term,
+        "formed": after.formed,
+        "next_ordinal": after.next_ordinal,
+    }
+    if before is None:
+        connection.execute(insert(_cluster), {**which, **row})
+    else:
+        this = (_cluster.c.project_id == which["project_id"]) & (_cluster.c.name == which["name"])
+        connection.execute(update(_cluster).where(this).values(row))
+    there = set(before.members) if before else set()
+    of_cluster = (_member.c.project_id == which["project_id"]) & (_member.c.cluster == which["name"])
+    for member in there - set(after.members):
+        connection.execute(delete(_member).where(of_cluster, _member.c.uuid == member.uuid))
+    new = [
+        {
+            "project_id": which["project_id"],
+            "cluster": which["name"],
+            "uuid": member.uuid,
+            "ordinal": member.ordinal,
+            "founder": member.founder,
+        }
+        for member in after.members
+        if member not in there
+    ]
+    if new:
+        connection.execute(insert(_member), new)

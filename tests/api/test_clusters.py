@@ -1,0 +1,387 @@
+"""Who bootstraps a cluster, and who joins it: `cluster/{name}.json` and `cluster/{name}/formed`."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerdata import app
+from peerdata.cli import main
+from peerdata.settings import Settings
+
+from .conftest import ALICE, BOB, CAROL, ZOE, Build, Cloud, guest_of
+from .conversation import Guest, Heard
+
+
+async def ask(guest: Guest, query: str = "size=3", name: str = "db") -> Heard:
+    return await guest.ask("POST", f"/openstack/latest/cluster/{name}.json?{query}")
+
+
+async def verdict(guest: Guest, query: str = "size=3", name: str = "db") -> Any:
+    heard = await ask(guest, query, name)
+    assert heard.status == 200, heard
+    return heard.json
+
+
+async def confirm(guest: Guest, term: int = 1, name: str = "db") -> Heard:
+    return await guest.ask("POST", f"/openstack/latest/cluster/{name}/formed?term={term}")
+
+
+async def state(guest: Guest, name: str = "db") -> Any:
+    heard = await guest.get(f"cluster/{name}.json")
+    assert heard.status == 200, heard
+    return heard.json
+
+
+async def test_the_answer_has_just_the_members_that_docs_protocol_tells(alice: Guest) -> None:
+    heard = await verdict(alice, "size=3&meta.addr=10.0.0.1")
+    poll_after_s = heard.pop("poll_after_s")
+    assert 1 <= poll_after_s <= 1.5
+    assert heard == {
+        "cluster": "db",
+        "verdict": "bootstrap",
+        "size": 3,
+        "founders": "one",
+        "closed": False,
+        "term": 1,
+        "ordinal": 0,
+        "formed": False,
+        "members": [{"uuid": ALICE, "ordinal": 0, "founder": True, "meta": {"from_server_addr": "10.0.0.1"}}],
+        "why": "the first on the roll starts the cluster",
+        "self": ALICE,
+        "revision": 2,
+    }
+
+
+async def test_one_founder_bootstraps_and_the_others_join_once_it_has_confirmed(
+    alice: Guest, bob: Guest, carol: Guest
+) -> None:
+    assert (await verdict(alice))["verdict"] == "bootstrap"
+    assert (await verdict(bob))["verdict"] == "wait"
+    assert (await verdict(carol))["verdict"] == "wait"
+    assert (await confirm(alice)).json["formed"] is True
+    for guest, ordinal in ((bob, 1), (carol, 2), (alice, 0)):
+        heard = await verdict(guest)
+        assert (heard["verdict"], heard["ordinal"], heard["formed"]) == ("join", ordinal, True)
+        assert [member["uuid"] for member in heard["members"]] == [ALICE, BOB, CAROL]
+
+
+async def test_all_founders_are_told_the_same_list_once_there_are_enough(
+    alice: Guest, bob: Guest, carol: Guest
+) -> None:
+    together = "size=2&founders=all"
+    first = await verdict(carol, together)
+    assert (first["verdict"], first["why"]) == ("wait", "1 of 2 are on the roll")
+    told = [await verdict(guest, together) for guest in (alice, bob, carol, alice)]
+    assert [heard["verdict"] for heard in told] == ["bootstrap", "wait", "bootstrap", "bootstrap"]
+    assert [member["uuid"] for member in told[2]["members"]] == [CAROL, ALICE]
+    assert [member["uuid"] for member in told[3]["members"]] == [CAROL, ALICE]
+    assert (await confirm(alice)).status == 200
+    assert [(await verdict(guest, together))["verdict"] for guest in (alice, bob, carol)] == ["join"] * 3
+
+
+async def test_bootstrap_stays_bootstrap_until_it_is_confirmed(alice: Guest, bob: Guest, build: Build) -> None:
+    """The founder lost the answer, or was restarted; and asks through another server."""
+    for guest in (alice, alice, guest_of(await build(), ALICE)):
+        assert (await verdict(guest))["verdict"] == "bootstrap"
+    assert (await verdict(bob))["verdict"] == "wait"
+
+
+async def test_a_repeat_of_anything_changes_nothing(alice: Guest, bob: Guest) -> None:
+    await verdict(alice, "size=2&meta.addr=1")
+    await confirm(alice)
+    await verdict(bob, "size=2&meta.addr=2")
+    before = await state(alice)
+    await verdict(alice, "size=2&meta.addr=1")
+    await confirm(alice)
+    await verdict(bob, "size=2&meta.addr=2")
+    after = await state(alice)
+    assert (before | {"poll_after_s": 0}) == (after | {"poll_after_s": 0})
+
+
+async def test_of_many_who_ask_at_once_through_two_servers_one_bootstraps(
+    alice: Guest, bob: Guest, carol: Guest, build: Build
+) -> None:
+    other = await build()
+    guests = [alice, bob, carol, *(guest_of(other, uuid) for uuid in (ALICE, BOB, CAROL))]
+    for number in range(20):
+        told = await asyncio.gather(*(verdict(guest, "size=3", f"db{number}") for guest in guests))
+        founders = {heard["self"] for heard in told if heard["verdict"] == "bootstrap"}
+        assert len(founders) == 1
+
+
+async def test_a_closed_cluster_lets_in_as_many_as_it_is_planned_for(alice: Guest, bob: Guest, carol: Guest) -> None:
+    closed = "size=2&closed=true"
+    await verdict(alice, closed)
+    await verdict(bob, closed)
+    early = await verdict(carol, closed)
+    assert (early["verdict"], early["ordinal"]) == ("wait", None)  # one of the others may yet have to be replaced
+    await confirm(alice)
+    late = await verdict(carol, closed)
+    assert (late["verdict"], late["ordinal"], late["why"]) == (
+        "full",
+        None,
+        "the cluster is closed and has its 2 members",
+    )
+    assert len(late["members"]) == 2
+
+
+@pytest.mark.parametrize("other", ["size=4", "size=3&founders=all", "size=3&closed=true"])
+async def test_another_plan_is_a_409_and_nothing_is_stored(alice: Guest, bob: Guest, other: str) -> None:
+    await verdict(alice, "size=3")
+    heard = await ask(bob, f"{other}&meta.addr=1")
+    assert (heard.status, heard.code) == (409, "cluster.taken")
+    assert (heard.error["size"], heard.error["founders"], heard.error["closed"]) == (3, "one", False)
+    assert len((await state(alice))["members"]) == 1
+    assert await bob.shared_keys() == {}
+
+
+async def test_keys_that_cannot_be_set_keep_the_caller_off_the_roll(alice: Guest, bob: Guest) -> None:
+    await bob.publish("addr=old", shared=True)
+    await verdict(alice)
+    heard = await ask(bob, "size=3&meta.addr=new")
+    assert (heard.status, heard.code) == (409, "key.taken")
+    assert (await ask(alice, "size=3&meta.owned=mine")).code == "key.taken"  # the owner has set it
+    assert len((await state(alice))["members"]) == 1
+
+
+async def test_keys_of_the_call_are_seen_by_the_whole_project(alice: Guest, bob: Guest) -> None:
+    await verdict(alice, "size=3&meta.addr=10.0.0.1&meta.port=1")
+    assert await bob.shared_keys() == {ALICE: {"from_server_addr": "10.0.0.1", "from_server_port": "1"}}
+
+
+async def test_clusters_of_other_names_and_projects_never_see_each_other(alice: Guest, bob: Guest, zoe: Guest) -> None:
+    assert (await verdict(alice, name="one"))["verdict"] == "bootstrap"
+    assert (await verdict(bob, name="two"))["verdict"] == "bootstrap"
+    assert (await verdict(zoe, name="one"))["verdict"] == "bootstrap"
+    assert len((await state(alice, "two"))["members"]) == 1
+
+
+async def test_only_a_founder_of_the_present_term_can_confirm(alice: Guest, bob: Guest) -> None:
+    unheard_of = await confirm(alice)
+    assert (unheard_of.status, unheard_of.code) == (409, "cluster.not_founder")
+    await verdict(alice)
+    await verdict(bob)
+    for guest, term in ((bob, 1), (alice, 2), (alice, 99)):
+        heard = await confirm(guest, term)
+        assert (heard.status, heard.code, heard.error["term"]) == (409, "cluster.not_founder", 1)
+    assert (await state(alice))["formed"] is False
+    assert (await confirm(alice, 1)).status == 200
+
+
+async def test_looking_does_not_put_anybody_on_the_roll(alice: Guest, bob: Guest) -> None:
+    nobody = await state(alice)
+    assert (nobody["verdict"], nobody["size"], nobody["term"], nobody["members"]) == ("wait", None, 0, [])
+    await verdict(alice)
+    seen = await state(bob)
+    assert (seen["verdict"], seen["ordinal"], len(seen["members"])) == ("wait", None, 1)
+    assert (await state(alice))["verdict"] == "bootstrap"
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("", "size"),
+        ("size=0", "size"),
+        ("size=1001", "size"),
+        ("size=-1", "size"),
+        ("size=3.0", "size"),
+        ("size=", "size"),
+        ("size=3&founders=two", "founders"),
+        ("size=3&closed=yes", "closed"),
+        ("size=3&size=3", "size"),
+        ("size=3&term=1", "term"),
+        ("size=3&shared=project", "shared"),
+    ],
+)
+async def test_a_wrong_parameter_is_a_400_that_names_it(alice: Guest, query: str, parameter: str) -> None:
+    heard = await ask(alice, query)
+    assert heard.status == 400
+    assert heard.error["parameter"] == parameter
+
+
+@pytest.mark.parametrize("query", ["", "term=", "term=0", "term=x", "term=1&term=1", "term=1&x=1", f"term={2**64}"])
+async def test_a_wrong_term_is_a_400(alice: Guest, query: str) -> None:
+    await verdict(alice)
+    heard = await alice.ask("POST", f"/openstack/latest/cluster/db/formed?{query}")
+    assert heard.status == 400
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ü", "a" * 65, "%00", "a%2Fb", "a+b"])
+async def test_a_name_that_no_cluster_can_have_is_refused(alice: Guest, name: str) -> None:
+    heard = await ask(alice, "size=3", name)
+    assert heard.status in (400, 404), heard  # a slash in it makes another path
+    if heard.status == 400:
+        assert heard.code == "cluster.name_invalid"
+
+
+async def test_a_body_is_refused_because_it_would_get_lost(alice: Guest) -> None:
+    heard = await alice.ask("POST", "/openstack/latest/cluster/db.json?size=3", b'{"meta": {}}')
+    assert (heard.status, heard.code) == (400, "body.and_parameters")
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "db.json"), ("DELETE", "db.json"), ("GET", "db/formed")])
+async def test_another_method_is_a_400(alice: Guest, method: str, path: str) -> None:
+    heard = await alice.ask(method, f"/openstack/latest/cluster/{path}")
+    assert (heard.status, heard.code) == (400, "method.unsupported")
+
+
+async def test_a_project_has_so_many_clusters_and_no_more(build: Build) -> None:
+    alice = guest_of(await build(limits={"max_clusters_per_project": 2}), ALICE)
+    await verdict(alice, name="one")
+    await verdict(alice, name="two")
+    heard = await ask(alice, name="three")
+    assert heard.code == "quota.reached"
+    assert (heard.error["limit"], heard.error["scope"]) == (2, "clusters")
+    assert (await verdict(alice, name="two"))["verdict"] == "bootstrap"
+
+
+async def test_a_dated_version_has_clusters_too(alice: Guest) -> None:
+    assert (await alice.ask("POST", "/openstack/2018-08-27/cluster/db.json?size=1")).json["verdict"] == "bootstrap"
+    assert (await alice.ask("POST", "/openstack/1999-01-01/cluster/db.json?size=1")).status == 404
+
+
+async def test_joining_the_roll_moves_the_revision_on(alice: Guest, bob: Guest) -> None:
+    before = (await bob.get("peer_data.json")).json["revision"]
+    told = (await verdict(alice))["revision"]
+    assert told > before
+    assert (await bob.get("peer_data.json")).json["revision"] == told
+
+
+# A founder that is gone
+
+
+@pytest.fixture
+def command(settings: Settings, tmp_path: Path) -> Any:
+    """Runs one of the operator's commands beside the service; gives its exit code."""
+    config = tmp_path / "peerdata.conf"
+    config.write_text(
+        f"[database]\nconnection = {settings.database.connection}\n"
+        f"[identity]\ninventory_file = {settings.identity.inventory_file}\n"
+    )
+
+    async def run(*words: str) -> int:
+        return await asyncio.to_thread(main, [*words, "--config-file", str(config)])
+
+    return run
+
+
+async def until_told(guest: Guest, expected: str, query: str = "size=3") -> Any:
+    """What *guest* hears once it is *expected*."""
+    for _ in range(200):
+        heard = await verdict(guest, query)
+        if heard["verdict"] == expected:
+            return heard
+        await asyncio.sleep(0.02)
+    raise AssertionError(heard)
+
+
+async def test_a_founder_of_which_nova_says_that_it_is_gone_is_replaced_in_a_new_term(behind_nova: Cloud) -> None:
+    alice, bob = behind_nova.alice, behind_nova.bob
+    assert (await verdict(alice))["verdict"] == "bootstrap"
+    assert (await verdict(bob))["verdict"] == "wait"
+    fresh = behind_nova.guest(BOB, await behind_nova.rebuild())  # has not asked of anybody yet
+    del behind_nova.nova.servers[ALICE]
+    heard = await until_told(fresh, "bootstrap")
+    assert (heard["term"], [member["uuid"] for member in heard["members"]]) == (2, [BOB])
+    late = await confirm(alice, 1)
+    assert (late.status, late.code) == (409, "cluster.not_founder")
+    assert (await confirm(fresh, 2)).json["formed"] is True
+
+
+async def test_one_founder_of_all_that_is_gone_means_another_set_in_a_new_term(behind_nova: Cloud) -> None:
+    together = "size=2&founders=all"
+    carol = behind_nova.guest(CAROL)
+    for guest in (behind_nova.alice, behind_nova.bob):
+        await verdict(guest, together)
+    del behind_nova.nova.servers[BOB]
+    assert (await verdict(carol, together))["verdict"] in ("wait", "bootstrap")
+    heard = await until_told(carol, "bootstrap", together)
+    assert (heard["term"], [member["uuid"] for member in heard["members"]]) == (2, [ALICE, CAROL])
+    assert (await verdict(behind_nova.alice, together))["term"] == 2
+
+
+async def test_a_silent_nova_is_no_answer(behind_nova: Cloud) -> None:
+    await verdict(behind_nova.alice)
+    await verdict(behind_nova.bob)
+    parts = await behind_nova.rebuild(nova={"timeout": 0.2}, identity={"proof_lifetime": 3600.0})
+    bob = behind_nova.guest(BOB, parts)
+    await verdict(bob)  # it is known from now on
+    behind_nova.nova.be_silent()
+    for _ in range(10):
+        heard = await verdict(bob)
+        assert (heard["verdict"], heard["term"]) == ("wait", 1)
+        await asyncio.sleep(0.05)
+
+
+async def test_a_nova_that_fails_is_no_answer(behind_nova: Cloud) -> None:
+    await verdict(behind_nova.alice)
+    await verdict(behind_nova.bob)
+    bob = behind_nova.guest(BOB, await behind_nova.rebuild())
+    await verdict(bob)
+    for status in (500, 503, 403, 400):
+        behind_nova.nova.say(status, b"no")
+        await asyncio.sleep(0.05)
+        assert (await verdict(bob))["term"] == 1
+
+
+def leave_out_of_inventory(path: Path) -> None:
+    """Let alice's place in the file be another instance's."""
+    text = path.read_text().replace("10.0.0.1]", "10.0.0.77]")
+    path.write_text(text.replace(ALICE, "a11ce000-0000-4000-8000-000000000077"))
+
+
+async def test_stand_alone_the_inventory_says_who_is_gone(build: Build, settings: Settings, bob: Guest) -> None:
+    parts = await build()
+    await verdict(guest_of(parts, ALICE))
+    assert parts.inventory
+    leave_out_of_inventory(Path(settings.identity.inventory_file))
+    parts.inventory.reload()
+    heard = await until_told(guest_of(parts, BOB), "bootstrap")
+    assert heard["term"] == 2
+
+
+async def test_an_instance_that_the_operator_removes_leaves_all_rolls(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await verdict(alice, name="one")
+    await verdict(alice, name="two")
+    await verdict(bob, name="one")
+    assert await command("instance", "remove", ALICE) == 0
+    assert "the rolls of 2 clusters" in capsys.readouterr().out
+    heard = await verdict(bob, name="one")
+    assert (heard["verdict"], heard["term"]) == ("bootstrap", 2)
+    assert (await state(bob, "two"))["members"] == []
+
+
+async def test_when_the_last_member_has_left_the_cluster_begins_anew(alice: Guest, bob: Guest, command: Any) -> None:
+    await verdict(alice, "size=1")
+    await confirm(alice)
+    await command("instance", "remove", ALICE)
+    heard = await verdict(bob, "size=5&founders=one")  # another plan, too
+    assert (heard["verdict"], heard["term"], heard["size"], heard["formed"]) == ("bootstrap", 2, 5, False)
+
+
+async def test_the_operator_resets_a_cluster(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await verdict(alice)
+    await confirm(alice)
+    assert (await verdict(bob))["verdict"] == "join"
+    assert await command("cluster", "list") == 0
+    assert capsys.readouterr().out == "blue db formed term=1 size=3 founders=one members=2\n"
+    assert await command("cluster", "reset", "blue", "db") == 0
+    heard = await verdict(bob)
+    assert (heard["verdict"], heard["term"], heard["ordinal"]) == ("bootstrap", 2, 0)
+    assert (await confirm(alice, 1)).status == 409
+    assert await command("cluster", "reset", "blue", "nothing") == 1
+
+
+async def test_a_silent_founder_is_waited_for(api: app.Parts, alice: Guest, bob: Guest) -> None:
+    """It may be slow, or cut off: as long as it exists it may come back."""
+    await verdict(alice)
+    for _ in range(30):
+        assert (await verdict(bob))["verdict"] == "wait"
+        await asyncio.sleep(0.01)
+    assert ZOE  # of another project, and no part of this

@@ -1,6 +1,8 @@
 """Transactions: durable, grouped, whole; and what a lock or a full disk does to them."""
 
 import asyncio
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -484,3 +486,20 @@ async def test_the_databases_own_words_are_logged_and_not_answered(
         await share(engine, ALICE, a="1")
     assert "database is locked" in caplog.text
     assert "locked" not in refused.value.message
+
+
+async def test_a_file_that_is_removed_or_replaced_is_no_store_any_more(engine: Engine, store_file: Path) -> None:
+    """SQLite would go on writing to what has no name, and all of it would be gone at the next start."""
+    await share(engine, ALICE, a="1")
+    aside = store_file.with_name("aside")
+    os.rename(store_file, aside)
+    for replaced in (False, True):
+        if replaced:
+            shutil.copy(aside, store_file)
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            await share(engine, BOB, b="1")
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            await changes(engine)
+    os.replace(aside, store_file)
+    await share(engine, BOB, b="1")
+    assert len((await changes(engine)).peers) == 2

@@ -40,6 +40,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Connection
@@ -92,6 +93,7 @@ class Engine:
         self._max_waiting = max_waiting_writes
         self._reading = connect(url, busy_timeout_s=busy_timeout_s, writes=False, pool_size=readers)
         self._writing = connect(url, busy_timeout_s=busy_timeout_s, writes=True, pool_size=writers)
+        self._file = _File(path) if path else None  # made by now
         self._watching = (
             sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False).cursor() if path else None
         )
@@ -135,6 +137,8 @@ class Engine:
             return self._read_once(work)
 
     def _read_once(self, work: Work[T]) -> T:
+        if self._file:
+            self._file.check()
         with self._reading.connect() as connection, connection.begin():
             return work(connection)
 
@@ -206,6 +210,8 @@ class Engine:
         commit_lost = False
         while True:
             committing = False
+            if self._file:
+                self._file.check()
             try:
                 with self._writing.connect() as connection, connection.begin() as transaction:
                     outcomes = _do(group, connection)
@@ -229,6 +235,35 @@ class Engine:
             self._watching.connection.close()
         self._reading.dispose()
         self._writing.dispose()
+
+
+class _File:
+    """The file of an embedded store. Once it is removed, SQLite goes on writing to what has no name any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity = self._identify()
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def check(self) -> None:
+        """
+        Raise if the file is not that of the beginning any more. Costs 2 microseconds.
+
+        Raises:
+            StoreUnavailable.
+        """
+        if self._identify() != self._identity:
+            LOG.error("The store's file %s was removed or replaced while the service runs: restart it", self._path)
+            raise StoreUnavailable(
+                "the store's file was removed or replaced while the service runs; nothing was stored, and the operator "
+                "must restart the service"
+            )
 
 
 def _give_up(error: Exception, *, commit_lost: bool) -> NoReturn:

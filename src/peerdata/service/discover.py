@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from peerdata import metrics
+from peerdata.errors import StoreUnavailable
 from peerdata.model import Changes, Entry, Instance
 from peerdata.service.board import Board
 from peerdata.store import entries
@@ -86,6 +87,11 @@ class Discovery:
                     boards = await self._refresh(list(waiting))
                 except Exception as error:
                     _settle(waiting, dict.fromkeys(waiting, error))
+                    # Those who came meanwhile need not find out for themselves, one patience later: an answer must be
+                    # new, but a failure may be old.
+                    if isinstance(error, StoreUnavailable):
+                        late, self._waiting = self._waiting, {}
+                        _settle(late, dict.fromkeys(late, error))
                 else:
                     _settle(waiting, boards)
         finally:

@@ -10,6 +10,8 @@ was seen on real servers, see tests/databases/test_refusals.py and test_galera.p
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -193,6 +195,17 @@ def _connect_mysql(url: URL, busy_timeout_s: float, *, writes: bool, pool_size: 
                 cursor.execute("SET SESSION wsrep_sync_wait = 1")
 
     return database
+
+
+def hang_up(connection: Connection) -> None:
+    """Shut the connection to a server down, whoever waits on it, in whatever thread; its driver finds it lost."""
+    driven: Any = connection.connection.dbapi_connection
+    try:
+        descriptor = driven.fileno() if hasattr(driven, "fileno") else driven._sock.fileno()  # psycopg; PyMySQL
+        with socket.socket(fileno=os.dup(descriptor)) as same:
+            same.shutdown(socket.SHUT_RDWR)
+    except Exception as error:  # closed already, in one of many ways
+        LOG.debug("There was nothing to hang up on: %s", error)
 
 
 # PostgreSQL: serialization failure, deadlock, duplicate. MariaDB: deadlock, which is also Galera's refusal of a

@@ -35,9 +35,11 @@ import asyncio
 import logging
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -48,6 +50,7 @@ from sqlalchemy import Connection
 from peerdata.errors import PeerdataError, ServerBusy, StoreUnavailable
 from peerdata.store.database import connect, file_of, is_conflict, is_lost, leaves_commit_open, translated_errors
 from peerdata.store.lanes import Lanes
+from peerdata.store.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
 
@@ -67,12 +70,37 @@ READERS = 2
 """Reads under way side by side, on a server. One question serves all who wait, so it is not one for each reader."""
 
 
+NOT_KNOWN = (
+    "the store was lost while it was writing, and it is not known whether this was stored; ask again: the same call "
+    "changes nothing where it was"
+)
+
+SPARE_S = 1.0
+"""How much longer than its own limits a transaction may take before the server is held to be silent."""
+
+_deciding = threading.Lock()
+
+
 @dataclass(slots=True)
 class _Job:
     work: WorkForAll[Any, Any]
     call: Any
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    begun: bool = False
+    given_up: bool = False
+
+    def begin(self) -> bool:
+        """Whether anybody still waits for it; from now on it is not known what is stored of it."""
+        with _deciding:
+            self.begun = not self.given_up
+            return self.begun
+
+    def give_up(self) -> bool:
+        """Whether it had not begun; then it never will."""
+        with _deciding:
+            self.given_up = not self.begun
+            return self.given_up
 
 
 class Engine:
@@ -90,6 +118,9 @@ class Engine:
         writers, readers = (1, 1) if path else (WRITERS, READERS)
         self._one_lane = path is not None
         self._patience_s = busy_timeout_s
+        # A call may meet one transaction that waits in vain, and then be the next that does.
+        self._deadline_s = 2 * (busy_timeout_s + SPARE_S)
+        self._watchdog = Watchdog(busy_timeout_s + SPARE_S)
         self._max_waiting = max_waiting_writes
         self._reading = connect(url, busy_timeout_s=busy_timeout_s, writes=False, pool_size=readers)
         self._writing = connect(url, busy_timeout_s=busy_timeout_s, writes=True, pool_size=writers)
@@ -124,14 +155,20 @@ class Engine:
         Raises:
             StoreUnavailable.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        except TimeoutError as error:
+            raise StoreUnavailable("the store keeps silent; nothing could be read, try again in a moment") from error
 
     def _read(self, work: Work[T]) -> T:
+        began = time.monotonic()
         with translated_errors("reading"):
             try:
                 return self._read_once(work)
             except Exception as error:
-                if not (is_lost(error) or is_conflict(error)):
+                silent = time.monotonic() - began > self._patience_s / 2
+                if silent or not (is_lost(error) or is_conflict(error)):
                     raise
             # The server was restarted since the connection was last used, or refused the snapshot to another's sake.
             return self._read_once(work)
@@ -139,8 +176,11 @@ class Engine:
     def _read_once(self, work: Work[T]) -> T:
         if self._file:
             self._file.check()
-        with self._reading.connect() as connection, connection.begin():
+        with self._reading.connect() as connection, self._watched(connection), connection.begin():
             return work(connection)
+
+    def _watched(self, connection: Connection) -> AbstractContextManager[None]:
+        return nullcontext() if self._file else self._watchdog.over(connection)
 
     async def write(self, work: Work[T], lane: str = "") -> T:
         """
@@ -181,11 +221,20 @@ class Engine:
         job = _Job(work, call, loop.create_future(), loop)
         self._lanes.put("" if self._one_lane else lane, job)
         # A caller that goes away cancels this future, and not what is about to be settled.
-        result: T = await job.done
-        return result
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                result: T = await job.done
+                return result
+        except TimeoutError as error:
+            if job.give_up():
+                raise StoreUnavailable("the store keeps silent; nothing was stored, try again in a moment") from error
+            raise StoreUnavailable(NOT_KNOWN) from error
 
     def _settle_group(self, group: list[_Job]) -> None:
         """Settle every job of *group*: in one transaction, or, where one of them breaks it, each in its own."""
+        group = [job for job in group if job.begun or job.begin()]
+        if not group:
+            return
         try:
             if self._closing:
                 raise StoreUnavailable("the service is stopping; nothing was stored, try again")
@@ -213,14 +262,19 @@ class Engine:
             if self._file:
                 self._file.check()
             try:
-                with self._writing.connect() as connection, connection.begin() as transaction:
+                with (
+                    self._writing.connect() as connection,
+                    self._watched(connection),
+                    connection.begin() as transaction,
+                ):
                     outcomes = _do(group, connection)
                     committing = True
                     transaction.commit()
                 return outcomes
             except Exception as error:
                 commit_lost = commit_lost or (committing and leaves_commit_open(error))
-                if not (is_lost(error) or is_conflict(error)) or time.monotonic() + pause_s > until:
+                hopeless = self._closing or time.monotonic() + pause_s > until
+                if hopeless or not (is_lost(error) or is_conflict(error)):
                     _give_up(error, commit_lost=commit_lost)
             # Spread, so that those who met do not meet again.
             time.sleep(pause_s * random.random())  # noqa: S311 - keeps no secret
@@ -229,10 +283,13 @@ class Engine:
     def close(self) -> None:
         """Finish what is under way, refuse what waits, and let go of the store. Blocks."""
         self._closing = True
+        # Nobody waits for it any more who could be told.
+        self._watchdog.hang_up(SPARE_S)
         self._lanes.close()
         self._readers.shutdown()
         if self._watching:
             self._watching.connection.close()
+        self._watchdog.close()
         self._reading.dispose()
         self._writing.dispose()
 
@@ -273,10 +330,7 @@ def _give_up(error: Exception, *, commit_lost: bool) -> NoReturn:
     except StoreUnavailable as unavailable:
         if not commit_lost:
             raise
-        raise StoreUnavailable(
-            "the store was lost while it was writing, and it is not known whether this was stored; ask again: the same "
-            "call changes nothing where it was"
-        ) from unavailable
+        raise StoreUnavailable(NOT_KNOWN) from unavailable
 
 
 def _do(group: list[_Job], connection: Connection) -> list[Any]:

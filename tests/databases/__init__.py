@@ -10,6 +10,7 @@ run servers of our own on free ports, below the directory of a `run.Run`;
 says what they cost. This module says where the programs are.
 """
 
+import gzip
 import os
 import shutil
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 
-# galera-4 is the wsrep provider; rsync carries a whole state to a node that joins, and asks `ss` about its port.
-PACKAGES = ("postgresql-15", "mariadb-server", "galera-4", "rsync", "iproute2")
+# galera-4 is the wsrep provider; rsync carries a whole state to a node that joins, and asks `ss` about its port;
+# libfaketime moves the clock of one process.
+PACKAGES = ("postgresql-15", "mariadb-server", "galera-4", "rsync", "iproute2", "libfaketime")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,16 @@ class Programs:
     def wsrep_provider(self) -> Path:
         """The library that makes a MariaDB server a node of a Galera cluster."""
         return self.root / "usr/lib/galera/libgalera_smm.so"
+
+    @property
+    def faketime(self) -> Path:
+        """The library that, preloaded, moves the clock of a process with threads."""
+        return next(self.root.glob("usr/lib/*-linux-gnu*/faketime/libfaketimeMT.so.1"), self.root / "no-libfaketime")
+
+    def version(self, package: str) -> str:
+        """Debian's version of one of the packages."""
+        with gzip.open(self.root / f"usr/share/doc/{package}/changelog.Debian.gz", "rt", encoding="utf-8") as changes:
+            return changes.readline().partition("(")[2].partition(")")[0]
 
     def environment(self) -> dict[str, str]:
         """The environment in which the programs find each other and their libraries."""

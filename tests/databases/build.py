@@ -65,7 +65,13 @@ def _unpack(programs: Programs) -> None:
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(lambda path: _run(["dpkg-deb", "-x", str(path), str(programs.root)]), chosen))
     shutil.rmtree(archives)
-    for needed in (programs.postgresql / "initdb", programs.mariadb / "sbin/mariadbd", programs.wsrep_provider):
+    needed_files = (
+        programs.postgresql / "initdb",
+        programs.mariadb / "sbin/mariadbd",
+        programs.wsrep_provider,
+        programs.faketime,
+    )
+    for needed in needed_files:
         if not needed.exists():
             raise BuildFailed(f"Debian's packages {', '.join(PACKAGES)} have no {needed.relative_to(programs.root)}")
     _check_libraries(programs)

@@ -22,7 +22,7 @@ from types import TracebackType
 from ..chain.run import Late, until
 from .ip import ip
 
-__all__ = ["Late", "Process", "Run", "until"]
+__all__ = ["Late", "Process", "Run", "descendants", "until"]
 
 MARK = "PEERDATA_DATABASES_RUN"
 
@@ -182,7 +182,7 @@ class Process:
 
     def kill(self) -> None:
         """End the server and all its children at one moment, as the loss of its machine would, and collect it."""
-        family = [self.pid, *_descendants(self.pid)] if self.running else []
+        family = [self.pid, *descendants(self.pid)] if self.running else []
         # First all stand still: none sees another die and acts on it.
         for how in (signal.SIGSTOP, signal.SIGKILL):
             for pid in family:
@@ -193,12 +193,12 @@ class Process:
 
     def pause(self) -> None:
         """Let the server and its children stand still: it answers nothing, and its connections stay."""
-        for pid in (self.pid, *_descendants(self.pid)):
+        for pid in (self.pid, *descendants(self.pid)):
             _send(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo `pause`."""
-        for pid in (self.pid, *_descendants(self.pid)):
+        for pid in (self.pid, *descendants(self.pid)):
             _send(pid, signal.SIGCONT)
 
 
@@ -212,7 +212,8 @@ def _free(places: Path) -> Path:
     return place
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
     children: dict[int, list[int]] = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import ssl
@@ -61,13 +62,28 @@ class Service:
 
     Args:
         sections: Settings over the usual ones.
+        projects: Instances by address, of each project.
+        port: Of a test that must keep it while the service is down; else one that is free now.
+        module: What Python runs: peerdata, or what a test made of it.
+        environment: More of it, or other.
     """
 
-    def __init__(self, directory: Path, sections: Sections | None = None) -> None:
-        self.port = free_port()
+    def __init__(
+        self,
+        directory: Path,
+        sections: Sections | None = None,
+        *,
+        projects: Mapping[str, Mapping[str, str]] | None = None,
+        port: int = 0,
+        module: str = "peerdata",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = port or free_port()
         self.directory = directory
+        self.module = module
+        self.environment = dict(environment or {})
         self.inventory = directory / "inventory.yaml"
-        self.inventory.write_text(inventory_text({"blue": BLUE, "green": GREEN}))
+        self.inventory.write_text(inventory_text(projects or {"blue": BLUE, "green": GREEN}))
         self.log = directory / f"log-{self.port}"
         self.config_file = directory / f"peerdata-{self.port}.conf"
         merged: dict[str, dict[str, object]] = {
@@ -88,7 +104,7 @@ class Service:
 
     def command(self, *words: str) -> list[str]:
         """The command line of one of the operator's commands on this service's settings."""
-        return [sys.executable, "-m", "peerdata", *words, "--config-file", str(self.config_file)]
+        return [sys.executable, "-m", self.module, *words, "--config-file", str(self.config_file)]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one of the operator's commands to its end."""
@@ -98,7 +114,9 @@ class Service:
         """Start it, or start it again; return once it is ready."""
         with self.log.open("ab") as log:
             before = log.tell()
-            self.process = subprocess.Popen(self.command("serve"), stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self.command("serve"), stdout=log, stderr=log, env=os.environ | self.environment
+            )
         deadline = time.monotonic() + 30
         while b"is ready" not in self.log.read_bytes()[before:]:
             assert self.process.poll() is None, self.log.read_text()
@@ -126,16 +144,22 @@ class Service:
             self.kill()
 
     def connect(
-        self, source: str = "127.0.0.11", *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+        self,
+        source: str = "127.0.0.11",
+        *,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = 30,
     ) -> http.client.HTTPConnection:
         """A connection from the address of one of the instances."""
+        at = (source, 0)
         if tls:
-            return http.client.HTTPSConnection(host, self.port, timeout=30, context=tls, source_address=(source, 0))
-        return http.client.HTTPConnection(host, self.port, timeout=30, source_address=(source, 0))
+            return http.client.HTTPSConnection(host, self.port, timeout=timeout_s, context=tls, source_address=at)
+        return http.client.HTTPConnection(host, self.port, timeout=timeout_s, source_address=at)
 
-    def ask(self, source: str, method: str, path: str, body: bytes | None = None) -> Reply:
+    def ask(self, source: str, method: str, path: str, body: bytes | None = None, *, timeout_s: float = 30) -> Reply:
         """One request on a connection of its own."""
-        connection = self.connect(source)
+        connection = self.connect(source, timeout_s=timeout_s)
         try:
             connection.request(method, f"/openstack/latest/{path}", body=body)
             response = connection.getresponse()

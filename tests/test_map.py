@@ -31,9 +31,10 @@ FLOORS = [
     {"metrics"},
     {"settings"},
     {"model"},
-    {"errors"},
+    {"errors", "guest", "testing"},
 ]
-"""From the top; a room is a directory or a module, and rooms of one floor do not see each other."""
+"""From the top; a room is a directory or a module, and rooms of one floor do not see each other. What runs in an
+instance stands on the ground by itself."""
 
 STATUSES_THAT_ARRIVE = {200, 400, 403, 404, 409, 500, 502, 503, 504}
 

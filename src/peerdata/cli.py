@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-The operator's command; its help shows the guest's beside it. Exit codes: 0 done, 1 it failed (the message says how), 2 the command or a setting is wrong.
+The operator's command; its help shows the guest's beside it.
+
+Exit codes: 0 done, 1 it failed (the message says how), 2 the command or a setting is wrong.
 """
 
 from __future__ import annotations

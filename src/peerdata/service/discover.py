@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from peerdata import metrics
 from peerdata.errors import StoreUnavailable
@@ -136,7 +136,7 @@ class Discovery:
         return max(0.0, self._clock() - board.changed_at)
 
 
-def _settle(waiting: dict[str, list[asyncio.Future[Board]]], outcomes: dict[str, Board] | dict[str, Exception]) -> None:
+def _settle(waiting: dict[str, list[asyncio.Future[Board]]], outcomes: Mapping[str, Board | Exception]) -> None:
     for project_id, answers in waiting.items():
         outcome = outcomes[project_id]
         for answer in answers:

@@ -1,0 +1,187 @@
+"""Asking until there is an answer: with a clock of the test's own, so that it takes no time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from peerdata.guest import client, wire
+from peerdata.guest.errors import Misused, NoService, NotReached, Refused
+
+PAGE = b"<html>409 Conflict</html>"
+
+Scripted = "wire.Answer | Exception"
+
+
+class Wire:
+    """Answers as the test says, and a clock that only sleeping moves."""
+
+    def __init__(self, *script: wire.Answer | Exception) -> None:
+        self.script = list(script)
+        self.asked: list[tuple[str, str, str]] = []
+        self.at: list[float] = []
+        self.time = 0.0
+
+    def exchange(self, place: wire.Place, method: str, target: str, timeout_s: float) -> wire.Answer:
+        self.asked.append((place.host, method, target))
+        self.at.append(self.time)
+        answer = self.script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def client(self, url: str = "http://198.51.100.1", notice: Callable[[str], None] = lambda _: None) -> client.Client:
+        return client.Client(
+            url,
+            exchange=self.exchange,
+            clock=lambda: self.time,
+            sleep=self.sleep,
+            chance=lambda: 0.5,
+            now=lambda: 1_000_000.0,
+            notice=notice,
+        )
+
+
+def answer(status: int, body: object = None) -> wire.Answer:
+    return wire.Answer(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), "10.0.0.11")
+
+
+def error(code: str, message: str = "why", **facts: str) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, **facts}}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        answer(500, error("peerdata.server.error")),
+        answer(502, b""),
+        answer(503, PAGE),
+        answer(504, PAGE),
+        answer(429, PAGE),
+        answer(408, PAGE),
+        answer(200, b'[{"uuid":'),
+        answer(200, b""),
+        wire.NotConnected("refused"),
+        NotReached("cut"),
+    ],
+    ids=repr,
+)
+def test_what_may_pass_is_asked_again(failure: wire.Answer | Exception) -> None:
+    told: list[str] = []
+    wires = Wire(failure, failure, answer(200, [1]))
+    assert wires.client(notice=told.append).ask("GET", "shared.json", deadline=100) == [1]
+    assert len(wires.asked) == 3
+    assert len(told) == 2
+    assert wires.time > 0
+
+
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_a_refusal_is_final_and_says_why(status: int) -> None:
+    wires = Wire(answer(status, error("peerdata.key.taken", "it is taken")))
+    with pytest.raises(Refused, match="it is taken") as caught:
+        wires.client().ask("POST", "metadata", [("meta.a", "b")], deadline=100)
+    assert (caught.value.status, caught.value.code) == (status, "peerdata.key.taken")
+    assert wires.time == 0
+
+
+def test_where_an_old_agent_put_its_page_the_reason_is_read_again() -> None:
+    kept = error(
+        "peerdata.key.taken", "it is taken", call="POST /openstack/latest/metadata", time="1970-01-12T13:46:30Z"
+    )
+    wires = Wire(answer(409, PAGE), answer(200, kept))
+    with pytest.raises(Refused, match=r"^it is taken$") as caught:
+        wires.client().ask("POST", "metadata", deadline=100)
+    assert caught.value.code == "peerdata.key.taken"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        answer(200, {"error": None}),
+        answer(
+            200, error("peerdata.key.taken", call="POST /openstack/latest/cluster/x.json", time="1970-01-12T13:46:30Z")
+        ),
+        answer(503, PAGE),
+        wire.NotConnected("gone"),
+    ],
+)
+def test_a_reason_of_another_call_is_not_taken_for_that_of_this_one(last: wire.Answer | Exception) -> None:
+    wires = Wire(answer(409, PAGE), last)
+    with pytest.raises(Refused, match="got lost on the way") as caught:
+        wires.client().ask("POST", "metadata", deadline=100)
+    assert caught.value.code == ""
+
+
+def test_an_old_reason_is_told_with_its_time() -> None:
+    kept = error(
+        "peerdata.key.taken", "it is taken", call="POST /openstack/latest/metadata", time="1970-01-11T00:00:00Z"
+    )
+    with pytest.raises(Refused, match="so at 1970-01-11"):
+        Wire(answer(409, PAGE), answer(200, kept)).client().ask("POST", "metadata", deadline=100)
+
+
+def test_a_404_of_plain_nova_is_no_service() -> None:
+    wires = Wire(answer(404, PAGE), answer(200, b"meta_data.json\nnetwork_data.json"))
+    with pytest.raises(NoService):
+        wires.client().ask("GET", "peer_data.json", deadline=100)
+
+
+def test_a_404_of_an_older_peerdata_is_no_service_for_that_call() -> None:
+    wires = Wire(answer(404, PAGE), answer(200, b"meta_data.json\nmetadata\nshared.json"))
+    with pytest.raises(NoService, match="too old"):
+        wires.client().ask("POST", "cluster/etcd.json", deadline=100)
+
+
+def test_a_404_for_an_instance_that_nova_does_not_know_is_a_refusal() -> None:
+    wires = Wire(answer(404, PAGE), answer(200, b"meta_data.json\nmetadata\nshared.json"))
+    with pytest.raises(Refused, match="nova does not know"):
+        wires.client().ask("POST", "metadata", deadline=100)
+    with pytest.raises(Refused, match="unknown"):
+        Wire(answer(404, error("peerdata.identity.unknown", "unknown"))).client().ask("GET", "shared.json", deadline=9)
+
+
+def test_when_the_time_is_over_it_says_what_went_wrong_last() -> None:
+    wires = Wire(*[answer(503, error("peerdata.store.unavailable", "the store is away"))] * 50)
+    with pytest.raises(NotReached, match="503: the store is away"):
+        wires.client().ask("GET", "shared.json", deadline=60)
+    assert wires.time <= 60
+
+
+def test_a_timeout_of_nothing_asks_once() -> None:
+    wires = Wire(wire.NotConnected("refused"))
+    with pytest.raises(NotReached):
+        wires.client().ask("GET", "shared.json", deadline=0)
+
+
+def test_however_it_is_used_no_ten_seconds_see_more_than_eight_requests() -> None:
+    wires = Wire(*[answer(200, {})] * 40)
+    asking = wires.client(f"http://{wire.V4}")
+    for _ in range(40):
+        asking.ask("GET", "shared.json", deadline=None)
+    for number, at in enumerate(wires.at):
+        assert sum(at <= other < at + 10 for other in wires.at[number:]) <= 8
+
+
+def test_ipv6_is_asked_where_ipv4_takes_no_connection_and_then_first() -> None:
+    wires = Wire(wire.NotConnected("no route"), answer(200, {}), answer(200, {}))
+    asking = wires.client()
+    asking.places = [wire.Place(wire.V4, 80, ""), wire.Place(f"{wire.V6}%eth0", 80, "")]
+    asking.ask("GET", "shared.json", deadline=100)
+    asking.ask("GET", "shared.json", deadline=100)
+    assert [host for host, _, _ in wires.asked] == [wire.V4, "fe80::a9fe:a9fe%eth0", "fe80::a9fe:a9fe%eth0"]
+
+
+def test_values_are_escaped_so_that_nothing_on_the_way_reads_them() -> None:
+    wires = Wire(answer(200, {}))
+    wires.client().ask("POST", "metadata", [("meta.a b", "1&x=2#\n?ü+%")], deadline=1)
+    assert wires.asked[0][2] == "/openstack/latest/metadata?meta.a%20b=1%26x%3D2%23%0A%3F%C3%BC%2B%25"
+
+
+def test_a_query_that_would_not_get_through_is_not_sent() -> None:
+    with pytest.raises(Misused):
+        Wire().client().ask("POST", "metadata", [("meta.a", "x" * 14_000)], deadline=1)

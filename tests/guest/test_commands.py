@@ -1,0 +1,289 @@
+"""Each command as its users run it, against the stand-in: output, exit code, and silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from peerdata import testing
+from peerdata.__main__ import GUEST
+from peerdata.guest.cli import COMMANDS, EXIT_CODES
+
+from .conftest import SOURCE, Run
+
+
+def publish(instance: testing.Instance, **meta: str) -> None:
+    from peerdata.guest import Guest
+
+    Guest(instance.url, state="").publish(meta)
+
+
+def test_publish_is_silent_and_peers_shows_what_it_said(cloud: testing.Cloud, run: Run) -> None:
+    one, two = cloud.instance(), cloud.instance()
+    done = run(one, "publish", "addr=10.0.0.11", "note=a=b c")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads(run(two, "peers", "--format", "json").stdout) == [
+        {"uuid": one.uuid, "self": False, "meta": {"addr": "10.0.0.11", "note": "a=b c"}}
+    ]
+    assert run(one, "peers", "--others", "--format", "addresses").stdout == ""
+    assert "a=b c" in run(one, "peers").stdout
+    assert cloud.bodies == 0
+
+
+def test_a_private_key_is_for_the_instance_alone(cloud: testing.Cloud, run: Run) -> None:
+    one = cloud.instance("one")
+    assert run(one, "publish", "--private", "a=1").returncode == 0
+    assert json.loads(run(one, "peers", "--format", "json").stdout) == []
+    assert json.loads(run(one, "whoami", "--format", "json").stdout)["meta"] == {"a": "1"}
+    assert run(one, "whoami").stdout == f"{one.uuid}\n"
+    assert "PEERDATA_NAME='one'\n" in run(one, "whoami", "--format", "env").stdout
+
+
+@pytest.mark.parametrize("words", [["--addresses", "etcd_"], ["--addresses", "etcd_", "x=1"]])
+def test_own_addresses_are_published_under_their_prefix(cloud: testing.Cloud, run: Run, words: list[str]) -> None:
+    networks = [{"type": "ipv6", "ip_address": "fd00::1"}, {"type": "ipv4", "ip_address": "192.0.2.1"}]
+    one = cloud.instance(network_data={"networks": networks})
+    assert run(one, "publish", *words).returncode == 0
+    (peer,) = json.loads(run(one, "peers", "--prefix", "etcd_", "--format", "json").stdout)
+    assert peer["meta"] == {"etcd_addr": "192.0.2.1", "etcd_addr6": "fd00::1", "etcd_addrs": "192.0.2.1,fd00::1"}
+    assert (
+        run(
+            one, "peers", "--prefix", "etcd_", "--address-key", "etcd_addr6", "--port", "80", "--format", "addresses"
+        ).stdout
+        == "[fd00::1]:80\n"
+    )
+
+
+def test_a_pair_behind_addresses_is_no_prefix(cloud: testing.Cloud, run: Run) -> None:
+    one = cloud.instance()
+    assert run(one, "publish", "--addresses", "x=1").returncode == 0
+    (peer,) = json.loads(run(one, "peers", "--format", "json").stdout)
+    assert peer["meta"] == {"addr": "127.0.0.1", "addrs": "127.0.0.1", "x": "1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["publish", "a=2"], 3),
+        (["publish", "a"], 2),
+        (["publish"], 2),
+        (["publish", "a=1", "a=2"], 2),
+        (["publish", "ü=1"], 2),
+        (["peers", "--format", "nonsense"], 2),
+        (["peers", "--reload", "true"], 2),
+        (["peers", "--format", "json", "--template", "/dev/null"], 2),
+        (["peers", "--port", "0"], 2),
+        (["peers", "--template", "/nonexistent"], 2),
+        (["peers", "--format", "galera"], 1),
+        (["wait"], 2),
+        (["wait", "--count", "2", "--timeout", "0.2"], 4),
+        (["join", "db"], 2),
+        (["join", "a/b", "--size", "1"], 2),
+        (["join", "db", "--size", "0"], 3),
+        (["formed", "db"], 2),
+        (["formed", "db", "--term", "1"], 3),
+        (["nonsense"], 2),
+    ],
+)
+def test_the_exit_code_says_what_went_wrong_and_the_output_nothing(
+    cloud: testing.Cloud, run: Run, words: list[str], code: int
+) -> None:
+    one = cloud.instance()
+    publish(one, a="1")
+    done = run(one, *words)
+    assert (done.returncode, done.stdout) == (code, ""), done
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_that_is_not_there_is_1_and_one_without_peerdata_is_5(run: Run) -> None:
+    assert run("http://127.0.0.1:1", "whoami", "--timeout", "0").returncode == 1
+    with testing.Cloud(without_peerdata=True) as nova:
+        one = nova.instance()
+        done = run(one, "peers")
+        assert (done.returncode, "without peerdata" in done.stderr) == (5, True)
+        assert run(one, "publish", "a=1").returncode == 5
+        assert run(one, "whoami").stdout == f"{one.uuid}\n", "that much nova tells"
+
+
+def test_when_the_service_is_away_the_last_good_list_is_given_and_said_to_be_old(
+    cloud: testing.Cloud, run: Run, tmp_path: Path
+) -> None:
+    one = cloud.instance()
+    publish(one, addr="10.0.0.11")
+    good = run(one, "peers", "--format", "addresses").stdout
+    cloud.fail(*[503] * 9)
+    done = run(one, "peers", "--format", "addresses", "--timeout", "0")
+    assert (done.returncode, done.stdout) == (6, good)
+    assert "seconds old" in done.stderr
+    out = tmp_path / "peers"
+    words = ["peers", "--format", "addresses", "--timeout", "0", "--out", str(out)]
+    assert run(one, *words).returncode == 6
+    assert out.read_text() == good, "there was no file yet"
+    out.write_text("younger")
+    assert run(one, *words).returncode == 6
+    assert out.read_text() == "younger"
+
+
+def test_a_file_is_reloaded_when_and_only_when_it_changed(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
+    one = cloud.instance()
+    publish(one, addr="10.0.0.11")
+    out, log = tmp_path / "hosts", tmp_path / "log"
+    words = ["peers", "--format", "hosts", "--out", str(out), "--reload", f"cat $PEERDATA_FILE >>{log}"]
+    assert [run(one, *words).returncode for _ in range(2)] == [0, 0]
+    assert log.read_text() == out.read_text() == f"10.0.0.11 {one.uuid}\n"
+    publish(cloud.instance(), addr="10.0.0.12")
+    failing = run(one, *words[:-1], "exit 7")
+    assert (failing.returncode, "failed with 7" in failing.stderr) == (1, True)
+    assert "10.0.0.12" in out.read_text()
+
+
+def test_a_wait_prints_the_list_where_a_form_is_asked_for(cloud: testing.Cloud, run: Run) -> None:
+    one = cloud.instance()
+    publish(one, db_addr="10.0.0.11")
+    assert run(one, "wait", "--count", "1").stdout == ""
+    words = ["wait", "--count", "1", "--prefix", "db_", "--format", "galera"]
+    assert run(one, *words).stdout == "gcomm://10.0.0.11\n"
+
+
+def test_join_prints_the_verdict_for_a_case_of_the_shell(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
+    one, two, three = cloud.instance(), cloud.instance(), cloud.instance()
+    mine = ["join", "db", "x=1", "--size", "2", "--closed", "db_addr=10.0.0.1"]  # pairs before and behind options
+    assert (run(one, *mine).stdout, run(one, *mine).returncode) == ("bootstrap\n", 0)
+    done = run(two, "join", "db", "--size", "2", "--closed", "--addresses")
+    assert (done.stdout, done.returncode) == ("wait\n", 4)
+    out = tmp_path / "addresses"
+    assert run(two, "join", "db", "--size", "2", "--closed", "--format", "addresses", "--out", str(out)).returncode == 4
+    assert not out.exists(), "nothing is known yet"
+    assert run(one, "formed", "db").returncode == 0
+    done = run(
+        two, "join", "db", "--size", "2", "--closed", "--until-ready", "--format", "addresses", "--out", str(out)
+    )
+    assert (done.stdout, done.returncode) == ("join\n", 0)
+    assert out.read_text() == "10.0.0.1\n127.0.0.1\n"
+    done = run(three, "join", "db", "--size", "2", "--closed")
+    assert (done.stdout, done.returncode) == ("full\n", 3)
+
+
+def test_three_founders_of_etcd_are_told_the_same_cluster(
+    cloud: testing.Cloud, run: Run, environment: dict[str, str]
+) -> None:
+    """All at once, each a process of its own, as at boot."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "peerdata", "join", "etcd", "--size", "3", "--founders", "all", "--until-ready",
+             "--format", "etcd", f"etcd_addr=10.0.0.1{number}", f"etcd_name=etcd{number}", "--timeout", "20"],
+            env={**environment, "PEERDATA_URL": cloud.instance().url}, stdout=subprocess.PIPE, text=True,
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    told = [process.communicate(timeout=30)[0].splitlines() for process in started]
+    assert len({lines[0] for lines in told}) == 1
+    assert told[0][0].count("=http://") == 3
+    assert sorted(lines[1] for lines in told) == ['ETCD_NAME="etcd0"', 'ETCD_NAME="etcd1"', 'ETCD_NAME="etcd2"']
+    assert told[0][2:] == ['ETCD_INITIAL_CLUSTER_STATE="new"', 'ETCD_INITIAL_CLUSTER_TOKEN="etcd-1"']
+
+
+def test_watch_tells_each_list_to_its_command_and_its_file(
+    cloud: testing.Cloud, environment: dict[str, str], tmp_path: Path
+) -> None:
+    one, two = cloud.instance(), cloud.instance()
+    publish(one, addr="10.0.0.11")
+    out, log = tmp_path / "hosts", tmp_path / "log"
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "peerdata", "watch", "--format", "addresses", "--out", str(out),
+         "--exec", f"cat >>{log}; echo $PEERDATA_COUNT >>{log}.count"],
+        env={**environment, "PEERDATA_URL": one.url}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        _until(lambda: (tmp_path / "log.count").exists())
+        cloud.fail(503)
+        publish(two, addr="10.0.0.12")
+        _until(lambda: (tmp_path / "log.count").read_text() == "1\n2\n")
+        assert out.read_text() == "10.0.0.11\n10.0.0.12\n"
+    finally:
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+
+
+def _until(true: object, timeout_s: float = 15) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_person_at_a_terminal_sees_what_is_waited_for(cloud: testing.Cloud, environment: dict[str, str]) -> None:
+    one = cloud.instance()
+    publish(one, a="1")
+    leader, follower = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "peerdata", "wait", "--count", "2", "--timeout", "0.5"],
+        env={**environment, "PEERDATA_URL": one.url}, stderr=follower, timeout=20,
+    )  # fmt: skip
+    os.close(follower)
+    seen = os.read(leader, 100_000)
+    os.close(leader)
+    assert b"\r\x1b[K1 of 2 peers (" in seen
+
+
+def test_a_reader_that_goes_away_is_no_traceback(cloud: testing.Cloud, environment: dict[str, str]) -> None:
+    one = cloud.instance()
+    for number in range(100):
+        publish(one, **{f"k{number}": "x" * 250})
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m peerdata peers --format json | true"],
+        env={**environment, "PEERDATA_URL": one.url}, capture_output=True, timeout=20,
+    )  # fmt: skip
+    assert done.stderr == b""
+
+
+# The command itself
+
+
+def test_the_commands_are_known_before_anything_is_imported() -> None:
+    assert tuple(COMMANDS) == GUEST
+
+
+@pytest.mark.parametrize("command", GUEST)
+def test_every_help_has_the_exit_codes(run: Run, command: str) -> None:
+    done = run("http://127.0.0.1:1", command, "--help")
+    assert done.returncode == 0
+    assert EXIT_CODES in done.stdout
+
+
+def test_one_help_shows_the_guests_and_the_operators_commands(run: Run) -> None:
+    shown = run("", "--help").stdout
+    assert all(f"    {command} " in shown for command in (*GUEST, "serve", "settings"))
+
+
+def test_a_guest_imports_nothing_of_the_service_and_nothing_that_is_slow(
+    cloud: testing.Cloud, environment: dict[str, str]
+) -> None:
+    """What makes the start short: measured in docs/guest.md."""
+    shown = subprocess.run(
+        [sys.executable, "-S", "-X", "importtime", "-m", "peerdata", "whoami"],
+        env={**environment, "PEERDATA_URL": cloud.instance().url}, capture_output=True, text=True, timeout=20,
+    ).stderr  # fmt: skip
+    imported = {line.rpartition("|")[2].strip() for line in shown.splitlines() if line.startswith("import time:")}
+    assert "peerdata.guest.library" in imported
+    assert not imported & {"ssl", "http.client", "email", "dataclasses", "urllib.request", "tempfile", "subprocess"}
+    ours = {name for name in imported if name.startswith("peerdata.")}
+    assert all(name.startswith("peerdata.guest") for name in ours)
+
+
+def test_without_the_extra_an_operators_command_says_what_to_install(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "peerdata", "serve"], env=environment, capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 2
+    assert "pip install 'peerdata[server]'" in done.stderr
+    assert SOURCE.is_dir()

@@ -1,0 +1,46 @@
+"""docs/guest.md says what the command does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from peerdata.guest import errors
+from peerdata.guest.cli import COMMANDS, EXIT_CODES
+from peerdata.guest.errors import GuestError
+from peerdata.guest.formats import FORMATS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "guest.md").read_text(encoding="utf-8")
+
+
+def rows(section: str) -> list[str]:
+    """The lines of the first table of a section."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return [line for line in text.splitlines() if line.startswith("|")][2:]
+
+
+def test_every_command_stands_there() -> None:
+    assert [re.findall(r"`(\w+)", row)[0] for row in rows("Commands")] == list(COMMANDS)
+
+
+def test_every_format_stands_there_with_its_port() -> None:
+    told = {re.findall(r"`([a-z-]+)`", row)[0]: row.rstrip("|").rpartition("|")[2].strip() for row in rows("Formats")}
+    assert told == {name: str(form.port or "") for name, form in FORMATS.items()}
+
+
+def test_every_exit_code_stands_there_and_in_the_help() -> None:
+    tree: list[type[GuestError]] = [GuestError, *GuestError.__subclasses__()]
+    codes = {error.exit_code for error in tree} | {errors.DONE, errors.OLD_LIST}
+    assert [int(row.split("|")[1]) for row in rows("Exit codes")] == sorted(codes)
+    assert [int(code) for code in re.findall(r"^  (\d)  ", EXIT_CODES, re.M)] == sorted(codes)
+
+
+@pytest.mark.parametrize("error", GuestError.__subclasses__(), ids=lambda error: str(error.__name__))
+def test_every_error_of_the_library_stands_there(error: type[GuestError]) -> None:
+    assert f"`{error.__name__}`" in PAGE
+
+
+def test_the_stand_in_as_the_page_uses_it_works() -> None:
+    section = PAGE.partition("\n## Tests of your own\n")[2]
+    code = re.findall(r"```python\n(.*?)```", section, re.S)[0]
+    exec(compile(code.replace("Guest(one.url)", "Guest(one.url, state='')"), "docs/guest.md", "exec"), {})

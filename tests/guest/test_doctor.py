@@ -1,0 +1,103 @@
+"""What the doctor finds, and that it says what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from peerdata import testing
+from peerdata.guest import doctor, wire
+
+from .conftest import Run
+
+
+def answer(status: int, body: object = b"", **headers: str) -> wire.Answer:
+    return wire.Answer(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode(), "10.0.0.11")
+
+
+def refusal(code: str, **facts: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": "why", **facts}}
+
+
+def test_where_all_is_well_it_says_so(cloud: testing.Cloud, run: Run) -> None:
+    done = run(cloud.instance(), "doctor")
+    assert done.returncode == 0, done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines() if "identity" not in line] == ["ok"] * 6
+    assert cloud.bodies == 1, "the one that is to be refused"
+
+
+def test_through_an_old_agent_reasons_are_read_again(run: Run) -> None:
+    with testing.Cloud(old_agent=True) as cloud:
+        done = run(cloud.instance(), "doctor")
+    assert done.returncode == 0
+    assert "note  reasons:" in done.stdout
+    assert "ok    body: a body that comes after the headers arrives" in done.stdout
+
+
+def test_without_peerdata_it_sends_to_the_operator(run: Run) -> None:
+    with testing.Cloud(without_peerdata=True) as cloud:
+        done = run(cloud.instance(), "doctor")
+    assert done.returncode == 1
+    assert "do: ask the operator" in done.stdout
+
+
+def test_without_a_route_it_says_where_to_look(run: Run) -> None:
+    done = run("http://127.0.0.1:1", "doctor")
+    assert done.returncode == 1
+    assert "ip route get" in done.stdout
+
+
+def test_a_url_that_is_none_is_a_finding(run: Run) -> None:
+    done = run("ftp://x", "doctor")
+    assert done.returncode == 1
+    assert "mend or unset PEERDATA_URL" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "level"),
+    [
+        ({}, "ok"),
+        ({"http_proxy": "http://proxy:3128"}, "note"),
+        ({"http_proxy": "http://proxy:3128", "no_proxy": "localhost, 169.254.169.254"}, "ok"),
+        ({"ALL_PROXY": "http://proxy:3128", "NO_PROXY": "*"}, "ok"),
+        ({"https_proxy": "http://proxy:3128"}, "ok"),
+    ],
+)
+def test_a_proxy_that_would_take_the_metadata_address_is_a_note(environment: dict[str, str], level: str) -> None:
+    assert doctor.check_proxy(environment, "169.254.169.254").level == level
+
+
+def test_a_body_that_is_lost_is_told_by_its_code_also_behind_an_old_agents_page() -> None:
+    lost = refusal("peerdata.body.empty")
+    assert "gets lost" in doctor.check_body(answer(400, lost), answer(200, lost)).message
+    assert "gets lost" in doctor.check_body(answer(400, b"<html>"), answer(200, lost)).message
+    assert "not to be told" in doctor.check_body(answer(503), answer(503)).message
+
+
+def test_an_instance_that_nova_and_peerdata_tell_apart_is_wrong() -> None:
+    same = doctor.check_identity(answer(200, {"uuid": "a"}), answer(200, {"self": "a"}), "")
+    assert same.level == "ok"
+    assert doctor.check_identity(answer(200, {"uuid": "a"}), answer(200, {"self": "b"}), "").level == "wrong"
+    assert doctor.check_identity(answer(200, {"uuid": "a"}), answer(200, {"self": "a"}), "c").level == "note"
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"), [(403, "metadata_proxy_shared_secret"), (404, "deleted"), (503, "try again")]
+)
+def test_a_refused_identity_says_whose_matter_it_is(status: int, advice: str) -> None:
+    finding = doctor.check_identity(answer(status, b"<html>"), answer(200, {"self": "a"}), "")
+    assert finding.level == "wrong"
+    assert advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("now", "level", "way"),
+    [(1000.0, "ok", ""), (1005.0, "ok", ""), (900.0, "wrong", "behind"), (1100.0, "wrong", "ahead")],
+)
+def test_the_clock_is_compared_with_the_time_of_the_refusal(now: float, level: str, way: str) -> None:
+    last = answer(200, refusal("peerdata.meta.missing", time="1970-01-01T00:16:40Z"))
+    finding = doctor.check_clock(last, last, now, now + 1)
+    assert finding.level == level
+    assert way in finding.message

@@ -1,0 +1,217 @@
+"""The library, with the stand-in behind it and a clock of the test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerdata import testing
+from peerdata.guest import Guest, Misused, NotReached, NotYet, Refused, Unusable
+
+
+class Clock:
+    """Only sleeping moves it; *meanwhile* happens in the first sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.meanwhile: list[Any] = []
+
+    def __call__(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_guest(clock: Clock, tmp_path: Path) -> Any:
+    def make(instance: testing.Instance, state: str = "") -> Guest:
+        return Guest(instance.url, state=state, clock=clock, sleep=clock.sleep, now=lambda: 1_000_000.0)
+
+    return make
+
+
+def test_what_one_publishes_its_peers_read_and_a_private_key_only_itself(cloud: testing.Cloud, make_guest: Any) -> None:
+    one, two = make_guest(cloud.instance("one")), make_guest(cloud.instance("two"))
+    assert one.publish({"addr": "10.0.0.11", "gro-se": "ü ?&#"}).meta["gro-se"] == "ü ?&#"
+    one.publish({"secret": "1"}, private=True)
+    (peer,) = two.peers().peers
+    assert peer.meta == {"addr": "10.0.0.11", "gro-se": "ü ?&#"}
+    assert one.whoami().meta["secret"] == "1"
+    assert one.whoami().name == "one"
+    assert cloud.bodies == 0
+
+
+@pytest.mark.parametrize("fault", [500, 503, 504, "cut", "silent", "closed"])
+def test_a_publish_whose_answer_is_lost_is_repeated_and_done_once(
+    cloud: testing.Cloud, make_guest: Any, fault: int | str
+) -> None:
+    guest = make_guest(cloud.instance())
+    cloud.fail(fault, fault)
+    guest.publish({"a": "1"})
+    assert guest.peers().revision == 1
+
+
+@pytest.mark.parametrize("old_agent", [False, True])
+def test_a_key_that_is_taken_is_refused_with_its_reason_through_every_agent(make_guest: Any, old_agent: bool) -> None:
+    with testing.Cloud(old_agent=old_agent) as cloud:
+        guest = make_guest(cloud.instance())
+        guest._now = guest.client._now = __import__("time").time
+        guest.publish({"a": "1"})
+        with pytest.raises(Refused, match="already holds another value") as caught:
+            guest.publish({"a": "2"})
+        assert caught.value.code == "peerdata.key.taken"
+
+
+def test_a_wait_ends_when_so_many_are_there(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+    one, two = make_guest(cloud.instance()), make_guest(cloud.instance())
+    one.publish({"db_addr": "1"})
+    clock.meanwhile = [lambda: one.publish({"other": "x"}), lambda: two.publish({"db_addr": "2"})]
+    peers = one.wait(2, "db_", timeout_s=100)
+    assert [peer.meta for peer in peers.peers] == [{"db_addr": "1"}, {"db_addr": "2"}]
+
+
+def test_a_wait_that_is_over_says_how_many_there_were(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+    guest = make_guest(cloud.instance())
+    guest.publish({"a": "1"})
+    with pytest.raises(NotYet, match="only 1 of 2 peers after 10 s"):
+        guest.wait(2, timeout_s=10)
+    assert clock.time == pytest.approx(10)
+
+
+def test_the_pace_of_the_service_is_kept(make_guest: Any, clock: Clock) -> None:
+    with testing.Cloud(poll_after_s=4) as cloud:
+        with pytest.raises(NotYet):
+            make_guest(cloud.instance()).wait(1, timeout_s=39)
+        assert len(cloud.requests) == 11  # at 0, 4, ... 36 and 39
+
+
+def test_a_follower_hears_of_each_change_and_of_who_left_and_asks_for_what_is_new(
+    cloud: testing.Cloud, make_guest: Any, clock: Clock
+) -> None:
+    instance = cloud.instance()
+    one, two = make_guest(instance), make_guest(cloud.instance())
+    clock.meanwhile = [lambda: one.publish({"a": "1"}), lambda: cloud.fail(503), instance.remove]
+    counts = []
+    for peers in two.follow():
+        counts.append(len(peers.peers))
+        if counts == [0, 1, 0]:
+            break
+    assert "since=" in cloud.requests[-1]
+
+
+def test_while_the_service_is_away_a_follower_says_nothing(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+    one = make_guest(cloud.instance())
+    one.publish({"a": "1"})
+    cloud.fail(*[503] * 7)
+    lists = list(one.follow(timeout_s=200))
+    assert [len(peers.peers) for peers in lists] == [1]
+
+
+def test_the_last_good_list_is_kept_on_disk_and_told_with_its_time(
+    cloud: testing.Cloud, make_guest: Any, tmp_path: Path
+) -> None:
+    instance = cloud.instance()
+    make_guest(instance).publish({"a": "1"})
+    assert make_guest(instance, str(tmp_path)).peers().read_at == 0
+    again = make_guest(instance, str(tmp_path))
+    cloud.fail(*[503] * 50)
+    with pytest.raises(NotReached):
+        again.peers()
+    old = again.last_good()
+    assert (old.read_at, [peer.meta for peer in old.peers]) == (1_000_000.0, [{"a": "1"}])
+    assert again.last_good("other_") is None
+    assert make_guest(cloud.instance(), str(tmp_path)).last_good() is None, "it is of another service"
+
+
+def test_a_list_that_another_machine_kept_is_not_believed(
+    cloud: testing.Cloud, make_guest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lay in the image that this instance was started from."""
+    instance = cloud.instance()
+    make_guest(instance, str(tmp_path)).peers()
+    monkeypatch.setattr("peerdata.guest.memory._machine", lambda: "another")
+    assert make_guest(instance, str(tmp_path)).last_good() is None
+
+
+def test_one_founds_and_the_others_join_once_it_stands(
+    cloud: testing.Cloud, make_guest: Any, clock: Clock, tmp_path: Path
+) -> None:
+    one, two = make_guest(cloud.instance(), str(tmp_path)), make_guest(cloud.instance())
+    first = one.join("db", 2, meta={"db_addr": "10.0.0.1"})
+    assert (first.verdict, first.term, first.ordinal) == ("bootstrap", 1, 0)
+    assert one.join("db", 2).verdict == "bootstrap", "until it is formed"
+    assert two.join("db", 2, until_ready=False).verdict == "wait"
+    clock.meanwhile = [lambda: one.formed("db")]  # the term is remembered
+    second = two.join("db", 2, meta={"db_addr": "10.0.0.2"})
+    assert second.verdict == "join"
+    assert [member.meta for member in second.members] == [{"db_addr": "10.0.0.1"}, {"db_addr": "10.0.0.2"}]
+    assert one.join("db", 2).verdict == "join"
+
+
+def test_all_found_together_with_the_same_list(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+    guests = [make_guest(cloud.instance()) for _ in range(4)]
+    clock.meanwhile = [lambda: [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests[1:]]]
+    told = [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests[:1]]
+    assert told[0].verdict == "wait"
+    assert guests[0].join("etcd", 3, founders="all").verdict == "bootstrap"
+    lists = [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests]
+    assert [one.verdict for one in lists] == ["bootstrap", "bootstrap", "bootstrap", "wait"]
+    assert lists[0].members == lists[2].members
+    assert len(lists[0].members) == 3
+
+
+def test_a_founder_that_was_replaced_cannot_confirm(cloud: testing.Cloud, make_guest: Any) -> None:
+    instance, one, two = cloud.instance(), None, make_guest(cloud.instance())
+    one = make_guest(instance)
+    assert one.join("db", 2).verdict == "bootstrap"
+    assert two.join("db", 2, until_ready=False).verdict == "wait"
+    instance.remove()
+    again = two.join("db", 2)
+    assert (again.verdict, again.term) == ("bootstrap", 2)
+    with pytest.raises(Refused, match="no founder") as caught:
+        two.formed("db", 1)
+    assert caught.value.code == "peerdata.cluster.not_founder"
+    assert two.formed("db", 2).formed
+
+
+def test_another_size_is_refused_and_a_closed_cluster_is_full(cloud: testing.Cloud, make_guest: Any) -> None:
+    one, two = make_guest(cloud.instance()), make_guest(cloud.instance())
+    one.join("db", 1, closed=True)
+    one.formed("db", 1)
+    with pytest.raises(Refused) as caught:
+        two.join("db", 2, closed=True)
+    assert caught.value.code == "peerdata.cluster.taken"
+    assert two.join("db", 1, closed=True).verdict == "full"
+    assert two.state("db").ordinal is None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "..", ".", "x" * 65, "a:b", "ü"])
+def test_what_is_no_clusters_name_is_never_asked(cloud: testing.Cloud, make_guest: Any, name: str) -> None:
+    with pytest.raises(Misused):
+        make_guest(cloud.instance()).join(name, 1)
+    assert cloud.requests == []
+
+
+def test_a_term_that_nobody_remembers_must_be_given(cloud: testing.Cloud, make_guest: Any) -> None:
+    with pytest.raises(Misused, match="term"):
+        make_guest(cloud.instance()).formed("db")
+
+
+def test_own_addresses_are_those_of_network_data_or_else_of_the_connection(
+    cloud: testing.Cloud, make_guest: Any
+) -> None:
+    network_data = {"networks": [{"type": "ipv4", "ip_address": "192.0.2.1"}], "links": []}
+    assert make_guest(cloud.instance(network_data=network_data)).addresses() == ["192.0.2.1"]
+    assert make_guest(cloud.instance()).addresses() == ["127.0.0.1"]
+    with pytest.raises(Unusable):
+        make_guest(cloud.instance(network_data={})).addresses()

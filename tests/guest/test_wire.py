@@ -1,0 +1,115 @@
+"""One exchange over a real socket, with a server that says byte for byte what the test wants."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from peerdata.guest import wire
+from peerdata.guest.errors import Misused, NotReached
+
+Say = Callable[[bytes], wire.Place]
+
+
+@pytest.fixture
+def say() -> Iterator[Say]:
+    """A server that answers one connection with these bytes, and closes it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(5)
+
+    def say(answer: bytes) -> wire.Place:
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while not heard.endswith(b"\r\n\r\n"):
+                    heard.extend(connection.recv(4096))
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return wire.Place("127.0.0.1", listener.getsockname()[1], "/base")
+
+    heard = say.heard = bytearray()  # type: ignore[attr-defined]
+    yield say
+    listener.close()
+
+
+def test_a_post_says_that_it_has_no_body(say: Say) -> None:
+    answer = wire.exchange(say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "POST", "/x", 5)
+    assert (answer.status, answer.body, answer.local_address) == (200, b"{}", "127.0.0.1")
+    heard = bytes(say.heard)  # type: ignore[attr-defined]
+    assert heard.startswith(b"POST /base/x HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert b"\r\nContent-Length: 0\r\n" in heard
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length:3\r\n\r\nabc", b"abc"),
+        (b"HTTP/1.0 200 OK\r\n\r\nabc", b"abc"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\n\r\n", b"abc"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
+    ],
+)
+def test_a_whole_answer_is_read_however_its_length_is_told(say: Say, answer: bytes, body: bytes) -> None:
+    assert wire.exchange(say(answer), "GET", "/x", 5).body == body
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nConte",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nab\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 2x0 OK\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_cut_or_none_is_an_error(say: Say, answer: bytes) -> None:
+    with pytest.raises(NotReached):
+        wire.exchange(say(answer), "GET", "/x", 5)
+
+
+def test_silence_ends_with_the_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(NotReached, match="did not answer"):
+        wire.exchange(wire.Place("127.0.0.1", listener.getsockname()[1], ""), "GET", "/x", 0.2)
+
+
+def test_a_refused_connection_is_told_from_a_lost_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(wire.NotConnected, match="refused"):
+        wire.exchange(wire.Place("127.0.0.1", port, ""), "GET", "/x", 5)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://127.0.0.1:8775", wire.Place("127.0.0.1", 8775, "")),
+        ("http://md.example/as/x/", wire.Place("md.example", 80, "/as/x")),
+        ("http://[fe80::a9fe:a9fe%25eth0]", wire.Place("fe80::a9fe:a9fe%eth0", 80, "")),
+        ("http://[fe80::a9fe:a9fe%eth0]:8080/", wire.Place("fe80::a9fe:a9fe%eth0", 8080, "")),
+    ],
+)
+def test_a_url_is_understood(url: str, place: wire.Place) -> None:
+    assert wire.parse_url(url) == place
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x", "127.0.0.1", "http://", "http://x:0", "http://[::1", "http://x:y", "http://a b"]
+)
+def test_what_is_no_url_is_misuse(url: str) -> None:
+    with pytest.raises(Misused):
+        wire.parse_url(url)
+
+
+def test_the_zone_is_no_part_of_the_host_that_is_told() -> None:
+    assert wire.Place("fe80::a9fe:a9fe%eth0", 80, "").authority == "[fe80::a9fe:a9fe]"
+    assert str(wire.Place("fe80::1", 8080, "")) == "http://[fe80::1]:8080"

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-quick torture check bench docs zipapp format clean
+.PHONY: help setup serve test test-quick torture clusters boots check bench docs zipapp format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,16 +26,24 @@ serve: $(READY) ## Run the service stand-alone, with four demo instances to try
 	@exec $(BIN)/python -m peerdata serve --config-file demo/peerdata.conf
 
 test: $(READY) ## Pass every test; builds nova, neutron, PostgreSQL and the other real peers in .peers
-	$(BIN)/python -m pytest tests/unit tests/guest tests/store tests/api tests/test_map.py
+	$(BIN)/python -m pytest tests/unit tests/guest tests/simulation tests/store tests/api tests/test_map.py
 	$(BIN)/python -m tests.chain.peers
 	$(BIN)/python -m tests.databases
-	$(BIN)/python -m pytest tests/live tests/databases tests/chain tests/torture
+	$(BIN)/python -m tests.clusters.build
+	$(BIN)/python -m pytest tests/live tests/databases tests/chain tests/torture tests/boots tests/clusters
 
 test-quick: $(READY) ## Pass the tests that need no peers
-	$(BIN)/python -m pytest tests/unit tests/guest tests/store tests/api tests/test_map.py
+	$(BIN)/python -m pytest tests/unit tests/guest tests/simulation tests/store tests/api tests/test_map.py
 
 torture: $(READY) ## Torture servers and databases for 10 minutes on each engine; writes docs/torture.md
 	$(BIN)/python -m tests.torture run
+
+boots: $(READY) ## Boot 100 000 clusters in simulation and 1000 of real processes, killed meanwhile; writes docs/boots.md
+	$(BIN)/python -m tests.simulation
+	$(BIN)/python -m tests.boots
+
+clusters: $(READY) ## Form real clusters 20 times each, and break them; writes docs/clusters-runs.md
+	$(BIN)/python -m tests.clusters
 
 check: $(READY) ## ruff, mypy --strict, and the documentation
 	$(BIN)/ruff check .

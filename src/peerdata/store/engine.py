@@ -167,8 +167,8 @@ class Engine:
             try:
                 return self._read_once(work)
             except Exception as error:
-                silent = time.monotonic() - began > self._patience_s / 2
-                if silent or not (is_lost(error) or is_conflict(error)):
+                hopeless = self._closing or time.monotonic() - began > self._patience_s / 2
+                if hopeless or not (is_lost(error) or is_conflict(error)):
                     raise
             # The server was restarted since the connection was last used, or refused the snapshot to another's sake.
             return self._read_once(work)
@@ -283,8 +283,7 @@ class Engine:
     def close(self) -> None:
         """Finish what is under way, refuse what waits, and let go of the store. Blocks."""
         self._closing = True
-        # Nobody waits for it any more who could be told.
-        self._watchdog.hang_up(SPARE_S)
+        self._watchdog.hurry(SPARE_S)  # nobody waits any more who could be told
         self._lanes.close()
         self._readers.shutdown()
         if self._watching:

@@ -59,13 +59,16 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._closing.wait(min(0.5, self._patience_s / 4)):
-            self.hang_up(self._patience_s)
+            self._hang_up()
 
-    def hang_up(self, after_s: float) -> None:
-        """Hang up on all that have taken longer than *after_s*."""
+    def hurry(self, patience_s: float) -> None:
+        """Have less patience from now on."""
+        self._patience_s = patience_s
+
+    def _hang_up(self) -> None:
         for this, (began, connection) in list(self._watched.items()):
             # One that has just ended is hung up on for nothing at worst, and found lost when it is used again.
-            if time.monotonic() - began >= after_s:
+            if time.monotonic() - began >= self._patience_s:
                 self._watched.pop(this, None)
                 LOG.error("The store has kept silent for %.1f s; hanging up", time.monotonic() - began)
                 hang_up(connection)

@@ -25,14 +25,12 @@ from prometheus_client import Counter, Histogram
 from peerdata import metrics
 from peerdata.api import answers, publishing, rolls
 from peerdata.api.exchange import Answer, Request
-from peerdata.api.routes import LISTED, Call, Target, parameters, understand
+from peerdata.api.routes import LISTED, Call, Target, only, parameters, understand
 from peerdata.errors import (
     IdentityRefused,
     InstanceUnknown,
     MethodUnsupported,
     ParameterInvalid,
-    ParameterRepeated,
-    ParameterUnknown,
     PeerdataError,
     ServerBusy,
     StoreUnavailable,
@@ -271,7 +269,7 @@ class InstanceApi:
         )
 
     def _read_shared(self, target: Target, _caller: Instance, board: Board) -> Answer:
-        _only_parameters(target.call, target.query)
+        only(target.call, target.query)
         return Answer(200, board.shared_json)
 
     def _read_peer_data(self, target: Target, caller: Instance, board: Board) -> Answer:
@@ -285,13 +283,12 @@ class InstanceApi:
 
     async def _answer_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
         rolls.check_name(target.cluster)
-        given = parameters(target.query)
         if request.method != "POST":
-            rolls.only(given)
+            only(target.call, target.query)
             if request.fault:
                 raise request.fault
             return self._show(target, caller, await self._clusters.read(caller.project_id, target.cluster))
-        plan, meta = rolls.understand(given, request.body, request.fault)
+        plan, meta = rolls.understand(target.query, request.body, request.fault)
         owned: Mapping[str, str] = {}
         if meta:
             self._publisher.check(meta)
@@ -302,7 +299,7 @@ class InstanceApi:
 
     async def _confirm_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
         rolls.check_name(target.cluster)
-        term = rolls.understand_term(parameters(target.query), request.body, request.fault)
+        term = rolls.understand_term(target.query, request.body, request.fault)
         return self._show(target, caller, await self._clusters.confirm(caller, target.cluster, term))
 
     @staticmethod
@@ -312,7 +309,7 @@ class InstanceApi:
         return Answer(200, rolls.render_roll(target.cluster, roll, caller.uuid, poll_after_s))
 
     async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
-        _only_parameters(target.call, target.query)
+        only(target.call, target.query)
         if request.fault:
             raise request.fault
         refusal = await self._refusals.last(caller, now=int(self._now()))
@@ -354,20 +351,6 @@ def _owned(document: Document) -> dict[str, str]:
     return {key.removeprefix(PREFIX): value for key, value in meta.items() if key.startswith(PREFIX)}
 
 
-def _only_parameters(call: Call, query: bytes, *known: str) -> dict[str, str]:
-    """The parameters of a call that is ours alone, each of *known* at most once."""
-    given: dict[str, str] = {}
-    for name, value in parameters(query):
-        shown = rules.printable(name)
-        if name not in known:
-            knows = f"knows {' and '.join(known)}" if known else "has no parameters"
-            raise ParameterUnknown(f"unknown parameter '{shown}': {call.value} {knows}", parameter=shown)
-        if name in given:
-            raise ParameterRepeated(f"'{shown}' is there more than once", parameter=shown)
-        given[name] = value
-    return given
-
-
 def _read_since(text: str | None) -> int | None:
     if text is None:
         return None
@@ -392,7 +375,7 @@ def _understand_follow(query: bytes) -> _Follow:
 
 
 def _follow(query: bytes) -> _Follow:
-    given = _only_parameters(Call.PEER_DATA, query, "since", "prefix", "wait")
+    given = only(Call.PEER_DATA, query, "since", "prefix", "wait")
     prefix = given.get("prefix", "")
     if prefix and not KEY_NAME.fullmatch(prefix):
         raise ParameterInvalid("prefix is not the beginning of any key: 1 to 243 of a-z A-Z 0-9 - _ : . and space")

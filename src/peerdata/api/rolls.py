@@ -7,15 +7,13 @@ What the calls of a cluster say: query string in, plan and keys out; and a roll 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from peerdata.api import publishing
+from peerdata.api.routes import Call, only, only_of, parameters
 from peerdata.errors import (
     BodyAndParameters,
     ClusterNameInvalid,
     ParameterInvalid,
-    ParameterRepeated,
-    ParameterUnknown,
     PeerdataError,
 )
 from peerdata.model import Cluster, ClusterPlan, Founders, Verdict
@@ -29,8 +27,6 @@ MOST_TERM = 2**63 - 1
 
 _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
 
-Pairs = Sequence[tuple[str, str]]
-
 
 def check_name(name: str) -> None:
     """Raise `ClusterNameInvalid` for what no cluster can be called."""
@@ -38,9 +34,7 @@ def check_name(name: str) -> None:
         raise ClusterNameInvalid(f"'{printable(name)}' is no name of a cluster: 1 to 64 of a-z A-Z 0-9 - _ .")
 
 
-def understand(
-    parameters: Pairs, body: bytes, fault: PeerdataError | None = None
-) -> tuple[ClusterPlan, dict[str, str]]:
+def understand(query: bytes, body: bytes, fault: PeerdataError | None = None) -> tuple[ClusterPlan, dict[str, str]]:
     """
     What a member says of its cluster, and the keys that it publishes with that.
 
@@ -49,8 +43,8 @@ def understand(
 
     Source: docs/protocol.md, "Form a cluster".
     """
-    keys, others = publishing.split(parameters)
-    given = only(others, "size", "founders", "closed")
+    keys, others = publishing.split(parameters(query))
+    given = only_of(Call.CLUSTER, others, "size", "founders", "closed")
     size = given.get("size", "")
     if not _is_number(size, 1, MOST_SIZE):
         raise ParameterInvalid(
@@ -66,9 +60,9 @@ def understand(
     return ClusterPlan(int(size), Founders(founders), closed == "true"), publishing.unrepeated(keys)
 
 
-def understand_term(parameters: Pairs, body: bytes, fault: PeerdataError | None = None) -> int:
+def understand_term(query: bytes, body: bytes, fault: PeerdataError | None = None) -> int:
     """The term that a founder confirms. Raises as `understand`."""
-    term = only(parameters, "term").get("term", "")
+    term = only(Call.FORMED, query, "term").get("term", "")
     if not _is_number(term, 1, MOST_TERM):
         raise ParameterInvalid("term must be that of the verdict, as in ?term=1", parameter="term")
     _check_no_body(body, fault)
@@ -80,25 +74,6 @@ def _check_no_body(body: bytes, fault: PeerdataError | None) -> None:
         raise fault
     if body:
         raise BodyAndParameters("this call has no body: everything stands in the query string")
-
-
-def only(parameters: Pairs, *known: str) -> dict[str, str]:
-    """
-    *parameters*, each of *known* at most once.
-
-    Raises:
-        ParameterUnknown, ParameterRepeated.
-    """
-    given: dict[str, str] = {}
-    for name, value in parameters:
-        shown = printable(name)
-        if name not in known:
-            knows = f"knows {' and '.join(known)}" if known else "has no parameters"
-            raise ParameterUnknown(f"unknown parameter '{shown}': this call {knows}", parameter=shown)
-        if name in given:
-            raise ParameterRepeated(f"'{shown}' is there more than once", parameter=shown)
-        given[name] = value
-    return given
 
 
 def _is_number(text: str, least: int, most: int) -> bool:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 
-from peerdata.errors import ParameterInvalid
+from peerdata.errors import ParameterInvalid, ParameterRepeated, ParameterUnknown
+from peerdata.service.rules import printable
 
 
 class Call(Enum):
@@ -135,6 +137,30 @@ def parameters(query: bytes) -> list[tuple[str, str]]:
         except UnicodeDecodeError as error:
             raise ParameterInvalid("the query string is not UTF-8 once its percent-escapes are decoded") from error
     return found
+
+
+def only(call: Call, query: bytes, *known: str) -> dict[str, str]:
+    """
+    The parameters of a query string, each of *known* at most once.
+
+    Raises:
+        ParameterInvalid, ParameterUnknown, ParameterRepeated.
+    """
+    return only_of(call, parameters(query), *known)
+
+
+def only_of(call: Call, pairs: Sequence[tuple[str, str]], *known: str) -> dict[str, str]:
+    """The same of parameters that are decoded already."""
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        shown = printable(name)
+        if name not in known:
+            knows = f"knows {' and '.join(known)}" if known else "has no parameters"
+            raise ParameterUnknown(f"unknown parameter '{shown}': {call.value} {knows}", parameter=shown)
+        if name in given:
+            raise ParameterRepeated(f"'{shown}' is there more than once", parameter=shown)
+        given[name] = value
+    return given
 
 
 def _decode(part: str) -> str:

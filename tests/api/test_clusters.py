@@ -302,6 +302,17 @@ async def test_one_founder_of_all_that_is_gone_means_another_set_in_a_new_term(b
     assert (await verdict(behind_nova.alice, together))["term"] == 2
 
 
+async def test_a_founder_that_asks_again_learns_that_another_is_gone(behind_nova: Cloud) -> None:
+    """Else it would found, and only its confirmation would tell."""
+    together = "size=2&founders=all"
+    for guest in (behind_nova.alice, behind_nova.bob):
+        await verdict(guest, together)
+    del behind_nova.nova.servers[BOB]
+    alice = behind_nova.guest(ALICE, await behind_nova.rebuild())
+    heard = await until_told(alice, "wait", together)
+    assert (heard["term"], [member["uuid"] for member in heard["members"]]) == (2, [ALICE])
+
+
 async def test_a_silent_nova_is_no_answer(behind_nova: Cloud) -> None:
     await verdict(behind_nova.alice)
     await verdict(behind_nova.bob)

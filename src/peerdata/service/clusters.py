@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from peerdata import metrics
 from peerdata.errors import PeerdataError
-from peerdata.model import Cluster, ClusterPlan, Instance, Verdict
+from peerdata.model import Cluster, ClusterPlan, Instance
 from peerdata.service import verdict
 from peerdata.service.publish import Publisher
 from peerdata.store import clusters
@@ -96,8 +96,7 @@ class Clusters:
         if offer:
             self._publisher.count(offer)
         assert roll.cluster is not None
-        if verdict.judge(roll.cluster, caller.uuid) is Verdict.WAIT:
-            self._ask_of_those_awaited(roll.cluster, caller)
+        self._ask_of_those_awaited(roll.cluster, caller)
         return roll
 
     async def confirm(self, caller: Instance, name: str, term: int) -> Roll:
@@ -118,7 +117,11 @@ class Clusters:
         )
 
     def _ask_of_those_awaited(self, cluster: Cluster, caller: Instance) -> None:
-        """Find out, while the caller waits anyway, whether they still exist; its next call sees what came of it."""
+        """
+        Find out whether they still exist; the caller's next call sees what came of it.
+
+        Also when it is told to bootstrap: what it founds with others comes to nothing if one of them is gone.
+        """
         now = self._clock()
         for member in verdict.awaited(cluster):
             suspect = Instance(member.uuid, caller.project_id)

@@ -96,11 +96,12 @@ class _Job:
             self.begun = not self.given_up
             return self.begun
 
-    def give_up(self) -> bool:
-        """Whether it had not begun; then it never will."""
+    def expire(self) -> None:
+        """Let nobody wait for it any more. Where it has not begun, it never will."""
         with _deciding:
             self.given_up = not self.begun
-            return self.given_up
+        nothing = "the store keeps silent; nothing was stored, try again in a moment"
+        _settle([(self, StoreUnavailable(nothing if self.given_up else NOT_KNOWN))])
 
 
 class Engine:
@@ -220,15 +221,13 @@ class Engine:
         loop = asyncio.get_running_loop()
         job = _Job(work, call, loop.create_future(), loop)
         self._lanes.put("" if self._one_lane else lane, job)
-        # A caller that goes away cancels this future, and not what is about to be settled.
+        deadline = loop.call_later(self._deadline_s, job.expire)
         try:
-            async with asyncio.timeout(self._deadline_s):
-                result: T = await job.done
-                return result
-        except TimeoutError as error:
-            if job.give_up():
-                raise StoreUnavailable("the store keeps silent; nothing was stored, try again in a moment") from error
-            raise StoreUnavailable(NOT_KNOWN) from error
+            # A caller that goes away cancels this future, and not what is about to be settled.
+            result: T = await job.done
+            return result
+        finally:
+            deadline.cancel()
 
     def _settle_group(self, group: list[_Job]) -> None:
         """Settle every job of *group*: in one transaction, or, where one of them breaks it, each in its own."""
@@ -353,7 +352,7 @@ def _one_by_one(connection: Connection, works: Sequence[Work[T]]) -> list[T | Pe
 
 def _settle(settled: list[tuple[_Job, Any]]) -> None:
     for job, outcome in settled:
-        if job.done.cancelled():
+        if job.done.done():  # the caller has gone, or was told that it takes too long
             continue
         if isinstance(outcome, Exception):
             job.done.set_exception(outcome)

@@ -16,8 +16,26 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, Select, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Insert,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from peerdata.errors import PeerdataError
@@ -50,7 +68,10 @@ _ADVANCE_BY_ONE = _ADVANCE_PROJECT.values(revision=_project.c.revision + 1)
 _SHARE_MORE = (
     update(_instance)
     .where(_instance.c.project_id == bindparam("of_project"), _instance.c.uuid == bindparam("of_uuid"))
-    .values(revision=bindparam("at"), joined=func.coalesce(func.nullif(_instance.c.joined, 0), bindparam("at")))
+    .values(
+        revision=bindparam("at"),
+        joined=func.coalesce(func.nullif(_instance.c.joined, literal_column("0")), bindparam("at")),
+    )
 )
 _READ_REVISIONS = select(_project.c.project_id, _project.c.revision).where(
     _project.c.project_id.in_(bindparam("project_ids", expanding=True))
@@ -220,7 +241,7 @@ def _advance(connection: Connection, projects: Mapping[str, _Project]) -> None:
         {"of_project": project_id, "revision": project.revision, "entries": project.entries}
         for project_id, project in projects.items()
     ]
-    connection.execute(_ADVANCE_PROJECT, rows)
+    _execute_many(connection, _ADVANCE_PROJECT, rows)
 
 
 def _add(connection: Connection, accepted: Iterable[_Accepted]) -> None:
@@ -236,7 +257,7 @@ def _add(connection: Connection, accepted: Iterable[_Accepted]) -> None:
         for one in accepted
         for entry in one.new
     ]
-    connection.execute(_INSERT_ENTRY, rows)
+    _execute_many(connection, _INSERT_ENTRY, rows)
 
 
 def _touch(connection: Connection, accepted: Iterable[_Accepted]) -> None:
@@ -251,9 +272,29 @@ def _touch(connection: Connection, accepted: Iterable[_Accepted]) -> None:
             sharers.append({"of_project": project_id, "of_uuid": uuid, "at": one.revision})
     # In this order: who is new may share more in the same group.
     if newcomers:
-        connection.execute(_INSERT_INSTANCE, newcomers)
+        _execute_many(connection, _INSERT_INSTANCE, newcomers)
     if sharers:
-        connection.execute(_SHARE_MORE, sharers)
+        _execute_many(connection, _SHARE_MORE, sharers)
+
+
+def _execute_many(connection: Connection, statement: Insert | Update, rows: Sequence[Mapping[str, object]]) -> None:
+    """
+    The same as SQLAlchemy's own, at a third of its cost for each row.
+
+    It makes the parameters of each row anew by the statement; ours are plain values of which no type wants anything.
+    """
+    sql, in_order = _compile(statement, connection.dialect, tuple(rows[0]))
+    parameters: Any = [in_order(row) for row in rows] if in_order else rows
+    connection.exec_driver_sql(sql, parameters)
+
+
+@lru_cache
+def _compile(
+    statement: Insert | Update, dialect: Dialect, columns: tuple[str, ...]
+) -> tuple[str, Callable[[Mapping[str, object]], tuple[object, ...]] | None]:
+    """Its SQL, and how that wants a row where the driver counts parameters instead of naming them."""
+    compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+    return str(compiled), itemgetter(*compiled.positiontup) if compiled.positional else None
 
 
 def read_instance(connection: Connection, instance: Instance) -> dict[str, Entry]:

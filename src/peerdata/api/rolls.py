@@ -16,7 +16,7 @@ from peerdata.errors import (
     ParameterInvalid,
     PeerdataError,
 )
-from peerdata.model import Cluster, ClusterPlan, Founders, Verdict
+from peerdata.model import ClusterPlan, Founders, Verdict
 from peerdata.service import verdict
 from peerdata.service.board import prefixed, render
 from peerdata.service.rules import printable
@@ -83,21 +83,22 @@ def _is_number(text: str, least: int, most: int) -> bool:
 def render_roll(name: str, roll: Roll, caller: str, poll_after_s: float) -> bytes:
     """The cluster as the instance *caller* sees it."""
     cluster = roll.cluster
-    if cluster is None or not cluster.members:
-        return render(_empty(name, cluster, roll, caller, poll_after_s))
-    member = cluster.member(caller)
-    said = verdict.judge(cluster, caller)
-    alone = said is Verdict.BOOTSTRAP and cluster.plan.founders is Founders.ALL
+    there = cluster if cluster and cluster.members else None
+    member = there and there.member(caller)
+    said = verdict.judge(there, caller) if there else Verdict.WAIT
+    shown = there.members if there else ()
+    if there and said is Verdict.BOOTSTRAP and there.plan.founders is Founders.ALL:
+        shown = there.founders
     return render(
         {
             "cluster": name,
             "verdict": said.value,
-            "size": cluster.plan.size,
-            "founders": cluster.plan.founders.value,
-            "closed": cluster.plan.closed,
-            "term": cluster.term,
+            "size": there.plan.size if there else None,
+            "founders": there.plan.founders.value if there else None,
+            "closed": there.plan.closed if there else None,
+            "term": cluster.term if cluster else 0,
             "ordinal": member.ordinal if member else None,
-            "formed": cluster.formed,
+            "formed": bool(there and there.formed),
             "members": [
                 {
                     "uuid": one.uuid,
@@ -105,30 +106,11 @@ def render_roll(name: str, roll: Roll, caller: str, poll_after_s: float) -> byte
                     "founder": one.founder,
                     "meta": prefixed(roll.metas.get(one.uuid, {}).items()),
                 }
-                for one in (cluster.founders if alone else cluster.members)
+                for one in shown
             ],
-            "why": verdict.explain(cluster, caller),
+            "why": verdict.explain(there, caller) if there else "nobody is on the roll",
             "self": caller,
             "revision": roll.revision,
             "poll_after_s": poll_after_s,
         }
     )
-
-
-def _empty(name: str, cluster: Cluster | None, roll: Roll, caller: str, poll_after_s: float) -> dict[str, object]:
-    """A cluster with nobody on its roll."""
-    return {
-        "cluster": name,
-        "verdict": Verdict.WAIT.value,
-        "size": None,
-        "founders": None,
-        "closed": None,
-        "term": cluster.term if cluster else 0,
-        "ordinal": None,
-        "formed": False,
-        "members": [],
-        "why": "nobody is on the roll",
-        "self": caller,
-        "revision": roll.revision,
-        "poll_after_s": poll_after_s,
-    }

@@ -94,6 +94,7 @@ def change(
 
 def leave_all(connection: Connection, instance: Instance, leave: Callable[[Cluster, str], Cluster]) -> int:
     """Let *leave* take an instance off every roll of its project; returns how many it was on."""
+    entries.lock_project(connection, instance.project_id)  # before the look, so that it cannot come onto one meanwhile
     names = connection.execute(
         select(_member.c.cluster).where(_member.c.project_id == instance.project_id, _member.c.uuid == instance.uuid)
     ).scalars()

@@ -5,6 +5,7 @@
 import argparse
 import os
 import random
+import signal
 import statistics
 import sys
 import time
@@ -87,6 +88,7 @@ def main() -> int:
     if reason := why_not():
         print(reason, file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     build(Packages.default())
     about = (
         f"{datetime.now(UTC):%Y-%m-%d}, seed {arguments.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"

@@ -191,14 +191,14 @@ def test_a_node_that_is_cut_off_answers_old_reads_and_then_refuses(cluster: Gale
         time.sleep(KNOWN_S)
         causal = pool.submit(refused, connections["causal"], READ.format("a"))
         assert refused(connections["plain"], READ.format("a")) is None
-        assert time.monotonic() - cut < KNOWN_S + 1
+        assert time.monotonic() - cut < SUSPECT_S - 1
     assert (causal.result(), few.result(), many.result()) == (NOT_CAUSAL_IN_TIME, CUT_WHILE_COMMITTING, None)
     assert SUSPECT_S - 1 < time.monotonic() - cut < SUSPECT_S + 10
 
     started = time.monotonic()
     assert refused(connections["plain"], READ.format("a")) == NOT_PRIMARY
     assert refused(connections["later"], ADVANCE.format("a")) == NOT_PRIMARY
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < SUSPECT_S - 1
     assert ask(connections["many"], READ.format("a")) == 0
     for connection in connections.values():
         give_up(connection)

@@ -89,7 +89,7 @@ def test_a_change_through_one_worker_wakes_who_waits_at_the_others(service: Serv
         began = time.monotonic()
         assert service.publish("127.0.0.12", a="1").status == 200
         assert all(len(call.result().json["peers"]) == 1 for call in calls)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_a_worker_that_is_killed_is_started_again_and_the_others_go_on(service: Service) -> None:

@@ -49,10 +49,13 @@ class Recorder:
 
     _operations: list[Operation] = field(default_factory=list)
     _peers: dict[Peer, Peer] = field(default_factory=dict)
+    published: int = 0
+    """How many publishes were answered 200, repeats included; about, as threads count it without a lock."""
 
     def note(self, one: Operation) -> None:
         """*one* has ended."""
         self._operations.append(one)
+        self.published += one.kind is Kind.PUBLISH and one.outcome is Outcome.OK
 
     def peer(self, peer: Peer) -> Peer:
         """The same for everyone who saw it, so that a long history fits into memory."""

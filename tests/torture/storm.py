@@ -139,6 +139,7 @@ def storm(
     kinds: Collection[str] | None = None,
     leave_out: Collection[str] = (),
     silence_s: float = 4.0,
+    publishes: int = 0,
 ) -> Result:
     """
     Torture *engine* for at least so many seconds, until each fault was struck once.
@@ -149,6 +150,7 @@ def storm(
         keep: The directory for a history with which something is wrong.
         calm_s: Between two faults of one lane, on average.
         kinds: Of the faults, but those to *leave_out*; None: all.
+        publishes: How many must be answered 200 before it may end: on a slow disk, a short run has few.
     """
     world = World.of(seconds)
     recorder = Recorder()
@@ -160,7 +162,9 @@ def storm(
         engine, run, directory, world.projects(), galera=galera, without=without, workers=workers, silence_s=silence_s
     ) as bed:
         began = time.monotonic()
-        generation, struck = _rage(bed, world, recorder, seed=seed, seconds=seconds, calm_s=calm_s, wanted=wanted)
+        generation, struck = _rage(
+            bed, world, recorder, seed=seed, seconds=seconds, calm_s=calm_s, wanted=wanted, publishes=publishes
+        )
         wrong = bed.heal()
         _wait_ready(bed)
         wrong += _look_at_all(bed, world, recorder, generation, random.Random(f"{seed} last look"))
@@ -199,6 +203,7 @@ def _rage(
     seconds: float,
     calm_s: float,
     wanted: Callable[[str], bool],
+    publishes: int,
 ) -> tuple[int, list[Struck]]:
     """Clients and faults, side by side; returns the last generation of instances, and what was done."""
     began = time.monotonic()
@@ -224,6 +229,7 @@ def _rage(
     for thread in (*clients, *nemeses):
         thread.start()
     time.sleep(seconds)
+    until(f"{publishes} publishes are answered 200", lambda: recorder.published >= publishes, within_s=60)
     stop_faults.set()
     for nemesis in nemeses:
         nemesis.join()

@@ -25,6 +25,9 @@ SEED = os.environ.get("PEERDATA_TORTURE_SEED", "1")
 SECONDS = 8.0
 """At least; until every kind of fault was there once."""
 
+PUBLISHES = 20
+"""At least; or nothing was tried."""
+
 LONG = ("node restarted", "node stood still")
 """Faults that take long to mend, and are left to the long version."""
 
@@ -35,11 +38,18 @@ def test_the_promises_hold_whatever_is_broken(
 ) -> None:
     galera = request.getfixturevalue("galera") if engine == "galera" else None
     result = storm(
-        engine, database_run, tmp_path, seed=SEED, seconds=SECONDS, calm_s=0.3, galera=galera, leave_out=LONG
+        engine,
+        database_run,
+        tmp_path,
+        seed=SEED,
+        seconds=SECONDS,
+        calm_s=0.3,
+        galera=galera,
+        leave_out=LONG,
+        publishes=PUBLISHES,
     )
     print(result)
     assert result.good, str(result)
-    assert result.verdict.changes > 20, str(result)
 
 
 def test_without_asking_the_store_before_each_answer_the_check_fails(database_run: Run, tmp_path: Path) -> None:

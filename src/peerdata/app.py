@@ -38,6 +38,7 @@ from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
+from peerdata.service.rolls import Rolls
 from peerdata.service.waiting import Waiting
 from peerdata.settings import InstanceApiSettings, Settings, no_password, parse_address
 from peerdata.store import migrate
@@ -119,7 +120,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
         stack.push_async_callback(nova.close)
     inventory = Inventory(settings.identity.inventory_file) if settings.identity_mode == "inventory" else None
     identity, behind = _build_identity(settings, nova, inventory)
-    clusters = Clusters(store, publisher, identity.is_gone, time.monotonic, most=limits.max_clusters_per_project)
+    rolls = Rolls(store, discovery)
+    stack.push_async_callback(rolls.close)
+    clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, most=limits.max_clusters_per_project)
     stack.push_async_callback(clusters.close)
 
     return Parts(

@@ -8,6 +8,8 @@ import pytest
 
 from peerdata.cli import main
 from peerdata.settings import Settings
+from peerdata.store import clusters
+from peerdata.store.engine import Engine
 
 from .conftest import ALICE, BOB, CAROL, Build, Cloud, guest_of
 from .conversation import Guest, Heard
@@ -248,6 +250,57 @@ async def test_joining_the_roll_moves_the_revision_on(alice: Guest, bob: Guest) 
     assert (await bob.get("peer_data.json")).json["revision"] == told
 
 
+async def test_members_who_wait_write_nothing_and_share_one_reading_of_the_roll(
+    alice: Guest, bob: Guest, carol: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [(guest, f"size=3&meta.name=n{number}") for number, guest in enumerate((alice, bob, carol))]
+    for guest, query in said:
+        await verdict(guest, query)
+    asked: list[str] = []
+    monkeypatch.setattr(Engine, "write", lambda *_args, **_named: asked.append("write"))
+    monkeypatch.setattr(clusters, "read", lambda *_args: asked.append("read"))
+    for _ in range(3):
+        told = await asyncio.gather(*(verdict(guest, query) for guest, query in said))
+        assert [heard["verdict"] for heard in told] == ["bootstrap", "wait", "wait"]
+        assert (await state(bob))["members"] == told[0]["members"]
+    assert asked == []
+
+
+async def test_members_who_ask_at_once_after_a_change_elsewhere_share_one_reading_and_see_it(
+    alice: Guest, bob: Guest, carol: Guest, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for guest in (alice, bob, carol):
+        await verdict(guest)
+    await confirm(guest_of(await build(), ALICE))
+    read, readings = clusters.read, []
+
+    def count(*args: Any) -> clusters.Roll:
+        readings.append(args)
+        return read(*args)
+
+    monkeypatch.setattr(clusters, "read", count)
+    told = await asyncio.gather(*(verdict(guest) for guest in (bob, carol) * 5))
+    assert {heard["verdict"] for heard in told} == {"join"}
+    assert 1 <= len(readings) <= 2  # the second, if the first began before somebody's question was answered
+
+
+async def test_a_key_more_than_last_time_is_published_by_a_member_too(alice: Guest, bob: Guest) -> None:
+    await verdict(alice, "size=3&meta.a=1")
+    assert (await ask(alice, "size=3&meta.a=2")).code == "key.taken"
+    members = (await verdict(alice, "size=3&meta.a=1&meta.b=2"))["members"]
+    assert members[0]["meta"] == {"from_server_a": "1", "from_server_b": "2"}
+    assert (await state(bob))["members"] == members
+
+
+async def test_a_member_is_told_to_wait_on_while_nova_is_away(behind_nova: Cloud) -> None:
+    """It says the same as before, so nobody needs to ask nova what the owner has set."""
+    await verdict(behind_nova.alice, "size=3&meta.a=1")
+    await verdict(behind_nova.bob, "size=3&meta.a=2")
+    behind_nova.nova.seen.clear()
+    assert (await verdict(behind_nova.bob, "size=3&meta.a=2"))["verdict"] == "wait"
+    assert not any(seen.header(b"x-instance-id") == BOB.encode() for seen in behind_nova.nova.seen)
+
+
 # A founder that is gone
 
 
@@ -363,7 +416,7 @@ async def test_stand_alone_the_inventory_says_who_is_gone(build: Build, settings
     await verdict(guest_of(parts, ALICE))
     assert parts.inventory
     leave_out_of_inventory(Path(settings.identity.inventory_file))
-    parts.inventory.reload()
+    await parts.inventory.reload()
     heard = await until_told(guest_of(parts, BOB), "bootstrap")
     assert heard["term"] == 2
 

@@ -289,6 +289,8 @@ class InstanceApi:
                 raise request.fault
             return self._show(target, caller, await self._clusters.read(caller.project_id, target.cluster))
         plan, meta = rolls.understand(target.query, request.body, request.fault)
+        if roll := await self._clusters.repeat(caller, target.cluster, plan, meta=meta):
+            return self._show(target, caller, roll)
         owned: Mapping[str, str] = {}
         if meta:
             self._publisher.check(meta)

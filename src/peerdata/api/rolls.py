@@ -7,6 +7,7 @@ What the calls of a cluster say: query string in, plan and keys out; and a roll 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from peerdata.api import publishing
 from peerdata.api.routes import Call, only, only_of, parameters
@@ -86,10 +87,8 @@ def render_roll(name: str, roll: Roll, caller: str, poll_after_s: float) -> byte
     there = cluster if cluster and cluster.members else None
     member = there and there.member(caller)
     said = verdict.judge(there, caller) if there else Verdict.WAIT
-    shown = there.members if there else ()
-    if there and said is Verdict.BOOTSTRAP and there.plan.founders is Founders.ALL:
-        shown = there.founders
-    return render(
+    founders_alone = bool(there and said is Verdict.BOOTSTRAP and there.plan.founders is Founders.ALL)
+    head = render(
         {
             "cluster": name,
             "verdict": said.value,
@@ -99,18 +98,32 @@ def render_roll(name: str, roll: Roll, caller: str, poll_after_s: float) -> byte
             "term": cluster.term if cluster else 0,
             "ordinal": member.ordinal if member else None,
             "formed": bool(there and there.formed),
-            "members": [
-                {
-                    "uuid": one.uuid,
-                    "ordinal": one.ordinal,
-                    "founder": one.founder,
-                    "meta": prefixed(roll.metas.get(one.uuid, {}).items()),
-                }
-                for one in shown
-            ],
+        }
+    )
+    tail = render(
+        {
             "why": verdict.explain(there, caller) if there else "nobody is on the roll",
             "self": caller,
             "revision": roll.revision,
             "poll_after_s": poll_after_s,
         }
+    )
+    return b'%s,"members":%s,%s' % (head[:-1], _render_members(roll, founders_alone), tail[1:])
+
+
+@lru_cache(maxsize=16)
+def _render_members(roll: Roll, founders_alone: bool) -> bytes:
+    """What is the same for all members that poll."""
+    cluster = roll.cluster
+    shown = () if cluster is None else cluster.founders if founders_alone else cluster.members
+    return render(
+        [
+            {
+                "uuid": one.uuid,
+                "ordinal": one.ordinal,
+                "founder": one.founder,
+                "meta": prefixed(roll.metas.get(one.uuid, {}).items()),
+            }
+            for one in shown
+        ]
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Clusters that form themselves: each call one transaction, decided by `verdict`; and the question whether a founder whom
-the others wait for still exists.
+Clusters that form themselves: each call that changes something is one transaction, decided by `verdict`; and the
+question whether a founder whom the others wait for still exists.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from peerdata.errors import PeerdataError
 from peerdata.model import Cluster, ClusterPlan, Instance
 from peerdata.service import verdict
 from peerdata.service.publish import Publisher
+from peerdata.service.rolls import Rolls
 from peerdata.store import clusters
 from peerdata.store.clusters import Roll
 from peerdata.store.engine import Engine
@@ -42,9 +43,17 @@ class Clusters:
     """
 
     def __init__(
-        self, store: Engine, publisher: Publisher, is_gone: IsGone, clock: Callable[[], float], *, most: int
+        self,
+        store: Engine,
+        rolls: Rolls,
+        publisher: Publisher,
+        is_gone: IsGone,
+        clock: Callable[[], float],
+        *,
+        most: int,
     ) -> None:
         self._store = store
+        self._rolls = rolls
         self._publisher = publisher
         self._is_gone = is_gone
         self._clock = clock
@@ -59,7 +68,25 @@ class Clusters:
         Raises:
             StoreUnavailable.
         """
-        return await self._store.read(lambda connection: clusters.read(connection, project_id, name))
+        return await self._rolls.read(project_id, name)
+
+    async def repeat(self, caller: Instance, name: str, plan: ClusterPlan, *, meta: Mapping[str, str]) -> Roll | None:
+        """
+        What `enter` would answer, if it would change nothing; None: it would, or it would refuse.
+
+        Most calls are of this kind, from members that wait, so they take no lock and write nothing.
+
+        Raises:
+            StoreUnavailable.
+        """
+        roll = await self._rolls.read(caller.project_id, name)
+        there = roll.cluster
+        if there is None or there.plan != plan or verdict.enter(there, plan, caller.uuid) is not there:
+            return None
+        if not meta.items() <= roll.metas.get(caller.uuid, {}).items():
+            return None
+        self._ask_of_those_awaited(there, caller)
+        return roll
 
     async def enter(
         self,
@@ -75,6 +102,7 @@ class Clusters:
         Put the caller on the roll, and publish *meta* with it, both or neither. A repeat changes nothing.
 
         Args:
+            plan: What the caller says of the cluster.
             meta: As for `Publisher.publish`, shared; may be empty.
             owned: As for `Publisher.publish`.
             now: UTC, whole seconds since 1970.
@@ -93,6 +121,7 @@ class Clusters:
             ),
             lane=caller.project_id,
         )
+        self._rolls.keep(caller.project_id, name, roll)
         if offer:
             self._publisher.count(offer)
         assert roll.cluster is not None

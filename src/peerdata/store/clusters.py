@@ -42,9 +42,9 @@ _READ_METAS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Roll:
-    """A cluster, and what its members share, at one revision of the project."""
+    """A cluster, and what its members share, at one revision of the project. Equal to itself alone."""
 
     cluster: Cluster | None
     metas: Mapping[str, Mapping[str, str]]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.build import BuildFailed
 from tests.chain.peers import Peers
 from tests.chain.peers import build as chain
 from tests.databases import Programs
@@ -64,7 +65,7 @@ def main() -> int:
     try:
         measure_all = _servers if arguments.what == "servers" else _service
         files, good = measure_all(cores, Tools.ready(), arguments.rounds, arguments.seconds)
-    except (ToolMissing, chain.BuildFailed, bases.BuildFailed, EnvironmentMissing) as error:
+    except (ToolMissing, BuildFailed, EnvironmentMissing) as error:
         print(error, file=sys.stderr)
         return 2
     for name, text in files.items():

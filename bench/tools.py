@@ -11,10 +11,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.build import BuildFailed, unpack
 from tests.chain.peers import Peers
 
 PACKAGES = {"wrk": "wrk", "nginx": "nginx", "etcd": "etcd-server", "redis-server": "redis-server"}
@@ -71,30 +72,17 @@ def _missing(unpacked: Peers) -> list[str]:
     return [name for name in PACKAGES if not unpacked.tool(name)]
 
 
-def _fetch(unpacked: Peers, packages: Iterable[str]) -> None:
-    wanted = " ".join(packages)
+def _fetch(unpacked: Peers, packages: Sequence[str]) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
+        wanted = " ".join(packages)
         raise ToolMissing(
             f"this needs {wanted}. On Debian or Ubuntu run it once as root, it then fetches them by itself; or install "
             f"them: apt-get install {wanted}"
         )
-    archives = unpacked.root / "archives"
-    (archives / "partial").mkdir(parents=True, exist_ok=True)
-    fetch = ["apt-get", "--yes", "--download-only", "--reinstall", "--no-install-recommends"]
-    fetch += ["-o", f"Dir::Cache::archives={archives}", "-o", "APT::Sandbox::User=root", "install", *wanted.split()]
-    if not _succeeds(fetch):
-        _succeeds(["apt-get", "update"])
-        if not _succeeds(fetch):
-            raise ToolMissing(f"apt-get could not fetch {wanted}; try it by hand: {' '.join(fetch)}")
-    unpacked.debian.mkdir(exist_ok=True)
-    for archive in sorted(archives.glob("*.deb")):
-        subprocess.run(["dpkg-deb", "-x", str(archive), str(unpacked.debian)], check=True)
-    shutil.rmtree(archives)
-
-
-def _succeeds(command: list[str]) -> bool:
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+    try:
+        unpack(packages, unpacked.debian)
+    except BuildFailed as error:
+        raise ToolMissing(f"could not fetch {' '.join(packages)}; try it by hand: {error}") from error
 
 
 def nova_version() -> str:

@@ -21,10 +21,12 @@ from pathlib import Path
 
 from bench import machine
 
+from tests.build import BuildFailed
 from tests.databases import PROJECT, Programs
-from tests.databases.build import BuildFailed, build
+from tests.databases.build import build
 from tests.databases.postgresql import Postgresql
 from tests.databases.run import Run
+from tests.report import NAMES
 
 from . import beds, report
 from .boots import Plan, Tally
@@ -50,13 +52,13 @@ def main() -> int:
     for engine, number in numbers.items():
         if not number:
             continue
-        print(f"{number} boots on {report.NAMES[engine]}, seed {arguments.seed} ...", file=sys.stderr, flush=True)
+        print(f"{number} boots on {NAMES[engine]}, seed {arguments.seed} ...", file=sys.stderr, flush=True)
         tallies[engine] = tally = _boot(engine, number, arguments.seed)
         # After each engine, so that what took so long is not lost.
         page = report.page(command=_command(arguments), facts=_facts(), tallies=tallies)
         (arguments.into / "boots.md").write_text(page)
         print(*tally.violations, sep="\n")
-        print(f"{report.NAMES[engine]}: {tally.told()}", flush=True)
+        print(f"{NAMES[engine]}: {tally.told()}", flush=True)
     return 1 if any(tally.violations for tally in tallies.values()) else 0
 
 

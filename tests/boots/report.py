@@ -7,15 +7,14 @@ docs/boots.md: what a long run did, and what came of it, one column for each sto
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from bench.markdown import table, whole
 
 from peerdata.model import Founders
+from tests import report
+from tests.report import NAMES
 
 from .boots import AT_ONCE, HANGS_AFTER_S, Tally
-
-NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 SIZES = range(1, 10)
 
@@ -51,18 +50,16 @@ def page(*, command: str, facts: Mapping[str, str], tallies: Mapping[str, Tally]
     Args:
         tallies: By engine.
     """
+    results = list(tallies.items())
     parts = [
-        "# Boots\n",
-        f"Written by `{command}` on {datetime.now(UTC):%Y-%m-%d}. Do not edit: run it again.\n",
-        table(("", ""), facts.items(), "ll"),
         WHAT_IT_IS,
         "## What came of it\n",
-        _table(tallies, ROWS),
-        *(f"{NAMES[engine]}: {text}\n" for engine, tally in tallies.items() for text in tally.violations[:20]),
+        report.columns(results, ROWS),
+        *report.notes(results, lambda tally: tally.violations[:20]),
         "## Boots by size\n",
         _sizes(tallies),
     ]
-    return "\n".join(parts).rstrip() + "\n"
+    return report.page("Boots", parts, command=command, again="make boots", facts=facts)
 
 
 Row = Callable[[Tally], str]
@@ -92,11 +89,6 @@ ROWS: Mapping[str, Row] = {
     "requests without an answer": _count("lost"),
     "minutes": lambda tally: f"{tally.seconds / 60:.1f}",
 }
-
-
-def _table(tallies: Mapping[str, Tally], rows: Mapping[str, Row]) -> str:
-    lines = [[name, *(row(tally) for tally in tallies.values())] for name, row in rows.items()]
-    return table(["", *(NAMES[engine] for engine in tallies)], lines, "l" + "r" * len(tallies))
 
 
 def _sizes(tallies: Mapping[str, Tally]) -> str:

@@ -3,23 +3,16 @@
 """`python -m tests.databases`: unpack the database servers, where they are missing or out of date, and say where."""
 
 import sys
-import time
 
+from ..build import tell
 from . import Programs
-from .build import BuildFailed, build
+from .build import build
 
 
 def main() -> int:
     """Build, and return the exit status."""
     programs = Programs.default()
-    started = time.monotonic()
-    try:
-        built = build(programs)
-    except BuildFailed as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    print(f"{programs.root}: {'built' if built else 'up to date'} in {time.monotonic() - started:.1f} s")
-    return 0
+    return tell(programs.root, lambda: "built" if build(programs) else "")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from bench import machine
 
+from tests.build import BuildFailed
 from tests.databases import PROJECT, Programs
-from tests.databases.build import BuildFailed, build
+from tests.databases.build import build
 from tests.databases.run import Run
 
 from . import beds, checker, report

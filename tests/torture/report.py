@@ -7,15 +7,14 @@ docs/torture.md: what a long run did, and what came of it, one column for each e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
-from bench.markdown import table
+from bench.markdown import whole
+
+from tests import report
 
 from .checker import REFUSAL_MOST_S, longest_refusal_s
 from .history import Kind, Operation, Outcome
 from .storm import CLIENTS, PROJECTS, Result
-
-NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB", "galera": "Galera"}
 
 WHAT_IT_IS = f"""\
 {CLIENTS} clients, two of each instance and {PROJECTS} projects at a time, publish, read and follow without pause
@@ -43,46 +42,35 @@ done. *Node held up*: it cannot apply what the others commit. A killed database,
 
 def page(*, command: str, facts: Mapping[str, str], results: Sequence[Result]) -> str:
     """The page of `python -m tests.torture run`."""
+    by_store = [(result.engine, result) for result in results]
     parts = [
-        "# Torture\n",
-        f"Written by `{command}`\non {datetime.now(UTC):%Y-%m-%d}. Do not edit: run it again (`make torture`).\n",
-        table(("", ""), facts.items(), "ll"),
         WHAT_IT_IS,
         "## What came of it\n",
-        _table(results, _findings()),
-        *(f"{NAMES[result.engine]}: {text}\n" for result in results for text in _wrong(result)),
+        report.columns(by_store, _findings()),
+        *report.notes(by_store, _wrong),
         "A change is *placed* when readers saw at which revision it came; the others are bounded by what was read "
         "before and after them, and the unshared ones by time alone.\n",
         "## What was broken\n",
         FAULTS,
-        _table(results, _faults(results)),
+        report.columns(by_store, _faults(results)),
         *(
-            f"{NAMES[result.engine]} without *{kind}*: {why}.\n"
+            f"{report.NAMES[result.engine]} without *{kind}*: {why}.\n"
             for result in results
             for kind, why in result.missing.items()
         ),
         "## What was asked\n",
-        _table(results, {kind.value: _count_kind(kind) for kind in Kind}),
+        report.columns(by_store, {kind.value: _count_kind(kind) for kind in Kind}),
         "## What was answered\n",
-        _table(results, {name: _count(test) for name, test in _OUTCOMES.items()}),
+        report.columns(by_store, {name: _count(test) for name, test in _OUTCOMES.items()}),
     ]
-    return "\n".join(parts).rstrip() + "\n"
+    return report.page("Torture", parts, command=command, again="make torture", facts=facts)
 
 
 Row = Callable[[Result], str]
 
 
-def _table(results: Sequence[Result], rows: Mapping[str, Row]) -> str:
-    lines = [[name, *(row(result) for result in results)] for name, row in rows.items()]
-    return table(["", *(NAMES[result.engine] for result in results)], lines, "l" + "r" * len(results))
-
-
-def _number(number: float) -> str:
-    return f"{number:,.0f}".replace(",", " ")
-
-
 def _count(test: Callable[[Operation], bool]) -> Row:
-    return lambda result: _number(sum(map(test, result.history.operations)))
+    return lambda result: whole(sum(map(test, result.history.operations)))
 
 
 def _count_kind(kind: Kind) -> Row:
@@ -95,8 +83,8 @@ def _findings() -> dict[str, Row]:
         "servers that ended by themselves, refusals when all was whole": lambda result: str(len(result.wrong)),
         "longest wait for a refusal, s": lambda result: f"{longest_refusal_s(result.history.operations):.1f}",
         "longest end after SIGTERM, s": lambda result: f"{result.longest_stop_s:.1f}",
-        "operations": lambda result: _number(len(result.history.operations)),
-        "changes": lambda result: _number(result.verdict.changes),
+        "operations": lambda result: whole(len(result.history.operations)),
+        "changes": lambda result: whole(result.verdict.changes),
         "of them placed": lambda result: f"{result.verdict.placed / max(1, result.verdict.changes):.0%}",
         "minutes": lambda result: f"{result.seconds / 60:.1f}",
     }

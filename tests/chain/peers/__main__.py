@@ -4,10 +4,10 @@
 
 import argparse
 import sys
-import time
 
+from ...build import tell
 from . import OPTIONAL, USUAL, Peers
-from .build import BuildFailed, build
+from .build import build
 
 
 def main() -> int:
@@ -21,16 +21,8 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown peer: {', '.join(sorted(unknown))}")
     peers = Peers.default()
-    started = time.monotonic()
-    try:
-        built = build(peers, tuple(arguments.names) or USUAL)
-    except BuildFailed as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    print(
-        f"{peers.root}: {'built ' + ', '.join(built) if built else 'up to date'} in {time.monotonic() - started:.1f} s"
-    )
-    return 0
+    names = tuple(arguments.names) or USUAL
+    return tell(peers.root, lambda: "built " + ", ".join(built) if (built := build(peers, names)) else "")
 
 
 if __name__ == "__main__":

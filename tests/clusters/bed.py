@@ -39,7 +39,7 @@ stop() { touch /var/tmp/held; while [ -e "/etc/peerdata-hold-$1" ]; do sleep 0.2
 [ "$1" = formed ] && [ -e /etc/peerdata-hold-formed ] && stop formed
 [ -e /etc/peerdata-hold-verdict ] || exec /usr/local/lib/peerdata.pyz "$@"
 said=$(/usr/local/lib/peerdata.pyz "$@") || exit
-[ "$1,$said" = join,bootstrap ] && stop verdict
+case "$1 $said" in "join bootstrap" | join*"PEERDATA_VERDICT='bootstrap'"*) stop verdict ;; esac
 printf '%s\\n' "$said"
 """
 

@@ -40,4 +40,4 @@ def _is_whole(machine: Machine) -> bool:
     return whole and ("role:master" in replication or "master_link_status:up" in replication)
 
 
-SOFTWARE = Software("redis-cluster", "redis-server", "redis", "all", stands, size=6, within_s=150.0)
+SOFTWARE = Software("redis-cluster", "redis-server", "redis", "all", stands, size=6, within_s=240.0)

@@ -13,8 +13,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from peerdata import errors, metrics
 from peerdata.api.answers import STATUS, status_of
 from peerdata.api.routes import PATHS, Call, understand
+from peerdata.app import files_needed
 from peerdata.errors import PeerdataError
-from peerdata.settings import SECTIONS, Settings
+from peerdata.settings import SECTIONS, NovaSettings, Settings
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "peerdata"
@@ -205,7 +206,13 @@ def test_docs_operations_speaks_of_no_metric_that_is_not_there() -> None:
 def test_no_metric_carries_a_project_or_an_instance() -> None:
     for value in vars(metrics).values():
         if isinstance(value, MetricWrapperBase):
-            assert set(value._labelnames) <= {"call", "status", "outcome"}
+            assert set(value._labelnames) <= {"call", "status", "outcome", "listener", "reason"}
+
+
+def test_docs_operations_tells_how_many_files_may_be_open() -> None:
+    settings = Settings(nova=NovaSettings(metadata_url="http://nova"))
+    more = files_needed(settings) - settings.instance_api.max_connections - settings.nova.max_connections
+    assert f"`[instance_api] max_connections`, `[nova] max_connections` and {more} more" in text_of("operations.md")
 
 
 # Calls

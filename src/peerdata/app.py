@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from peerdata import __version__
+from peerdata.api.connection import TURNED_AWAY
 from peerdata.api.exchange import HttpLimits
 from peerdata.api.http import HttpServer, listen
 from peerdata.api.instance import Behind, InstanceApi
@@ -42,7 +43,8 @@ from peerdata.service.rolls import Rolls
 from peerdata.service.waiting import Waiting
 from peerdata.settings import InstanceApiSettings, Settings, no_password, parse_address
 from peerdata.store import migrate
-from peerdata.store.engine import Engine
+from peerdata.store.clusters import Room
+from peerdata.store.engine import READERS, WRITERS, Engine
 from peerdata.upstream.inventory import Inventory
 from peerdata.upstream.nova import Nova
 
@@ -51,6 +53,9 @@ LOG = logging.getLogger(__name__)
 # Nova caches which instance has an address for 15 s ([api] metadata_cache_expiration); an address may be given to
 # another instance, so what follows from one is not believed for longer.
 ADDRESS_PROOF_S = 15.0
+
+SPARE_FILES = 64
+"""Descriptors besides those that settings bound: log, event loop, listeners, the operators' own calls."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,28 @@ def prepare(settings: Settings) -> None:
     migrate.prepare(settings.database.connection, busy_timeout_s=settings.database.busy_timeout)
     if settings.instance_api.listen_tls:
         server_tls(settings.instance_api)
+
+
+def files_needed(settings: Settings) -> int:
+    """How many descriptors one process may come to need."""
+    nova = settings.nova.max_connections if settings.nova.metadata_url else 0
+    # SQLite has three connections, each with three files.
+    return settings.instance_api.max_connections + TURNED_AWAY + nova + WRITERS + READERS + SPARE_FILES
+
+
+def warn_of_few_files(settings: Settings, most: int) -> None:
+    """Say so where a process may have *most* descriptors and that is less than it may need."""
+    needed = files_needed(settings)
+    if most < needed:
+        LOG.warning(
+            "This process may open %d files (RLIMIT_NOFILE), and needs %d for [instance_api] max_connections = %d, "
+            "nova and the store: when they are used up it accepts nobody and may not reach its store. Set "
+            "LimitNOFILE=%d or more in its systemd unit (elsewhere: ulimit -Hn), or lower max_connections",
+            most,
+            needed,
+            settings.instance_api.max_connections,
+            needed,
+        )
 
 
 def rehearse(settings: Settings) -> None:
@@ -122,11 +149,14 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     identity, behind = _build_identity(settings, nova, inventory)
     rolls = Rolls(store, discovery)
     stack.push_async_callback(rolls.close)
-    clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, most=limits.max_clusters_per_project)
+    room = Room(limits.max_clusters_per_project, limits.max_clusters_per_instance)
+    clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, room=room)
     stack.push_async_callback(clusters.close)
+    refusals = Refusals(store)
+    stack.push_async_callback(refusals.close)
 
     return Parts(
-        InstanceApi(identity, behind, publisher, discovery, waiting, clusters, Refusals(store)),
+        InstanceApi(identity, behind, publisher, discovery, waiting, clusters, refusals),
         OperatorApi(discovery, nova),
         waiting,
         inventory,
@@ -238,6 +268,9 @@ class Service:
         self._reload_logging = reload_logging
         self._inventory: Inventory | None = None
         self._tls = server_tls(settings.instance_api) if listeners.instances_tls else None
+        self._instances: HttpServer | None = None
+        self._reload_due = False
+        self._reloading: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -260,7 +293,9 @@ class Service:
             parts = await build(settings, stack)
             self._inventory = parts.inventory
 
-            operators = HttpServer(parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse)
+            operators = HttpServer(
+                parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse, whom="operators"
+            )
             stack.push_async_callback(operators.close, grace_s=0)
             for listener in listeners.operators:
                 await operators.accept(listener)
@@ -271,6 +306,8 @@ class Service:
                 await instances.accept(listener)
             for listener in listeners.instances_tls:
                 await instances.accept(listener, tls=self._tls)
+            self._instances = instances
+            stack.callback(self._stop_reloading)
 
             # What is there now stays. The collector need not look through it again and again, which holds up whoever
             # asks at that moment; with a large inventory for tens of milliseconds.
@@ -286,18 +323,47 @@ class Service:
         self._stop.set()
 
     def reload(self) -> None:
-        """Read again what can be without a restart. What is wrong is logged, and the old stays in force."""
+        """Begin to read again what can be without a restart. What is wrong is logged, and the old stays in force."""
+        self._reload_due = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.ensure_future(self._reload_while_due())
+
+    def _stop_reloading(self) -> None:
+        if self._reloading:
+            self._reloading.cancel()
+
+    async def _reload_while_due(self) -> None:
+        while self._reload_due:
+            self._reload_due = False
+            for part in (self._reload_settings, self._reload_inventory, self._reload_tls):
+                try:
+                    await part()
+                except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
+                    LOG.error("Not reloaded, the old stays in force: %s", error)
+
+    async def _reload_settings(self) -> None:
+        self._reload_logging()
+
+    async def _reload_inventory(self) -> None:
+        if not self._inventory:
+            return
+        # The collector would look through the half-read file again and again, and hold everybody up for a second.
+        gc.disable()
         try:
-            self._reload_logging()
-            if self._inventory:
-                LOG.info("The inventory was read again: %d instances", self._inventory.reload())
-            if self._tls:
-                api = self._settings.instance_api
-                server_tls(api)  # only if all of it is good does the running one change
-                self._tls.load_cert_chain(api.ssl_cert_file, api.ssl_key_file)
-                LOG.info("The certificate was read again")
-        except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
-            LOG.error("Not reloaded, the old stays in force: %s", error)
+            LOG.info("The inventory was read again: %d instances", await self._inventory.reload())
+        finally:
+            gc.enable()
+
+    async def _reload_tls(self) -> None:
+        """
+        Let new connections have certificate, key and authorities as the files have them now; open ones stay.
+
+        A context cannot forget an authority, nor the sessions that one vouched for, so it is made anew.
+        """
+        if self._tls and self._instances:
+            self._tls = server_tls(self._settings.instance_api)
+            await self._instances.change_tls(self._tls)
+            LOG.info("The certificate was read again, and the authorities of clients")
 
 
 async def serve(service: Service) -> None:

@@ -32,6 +32,11 @@ REQUEST_SECONDS = Histogram(
     ("call",),
     buckets=(0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25),
 )
+TURNED_AWAY = Counter(
+    "peerdata_turned_away",
+    "Connections that were ended before a request of theirs was read, by listener and reason.",
+    ("listener", "reason"),
+)
 UPSTREAM_SECONDS = Histogram(
     "peerdata_upstream_seconds",
     "Seconds for one question to nova, by outcome: its status, `failed`, or `silent`.",

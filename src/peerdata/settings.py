@@ -11,10 +11,13 @@ Everything that cannot work is refused here, before anything is started.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import ipaddress
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -268,7 +271,14 @@ class LimitsSettings:
         max=10_000_000,
     )
     max_clusters_per_project: int = _setting(
-        cfg.IntOpt, 100, "Clusters that a project may have, told apart by name.", min=0, max=100_000
+        cfg.IntOpt, 100, "Clusters with members that a project may have, told apart by name.", min=0, max=100_000
+    )
+    max_clusters_per_instance: int = _setting(
+        cfg.IntOpt,
+        20,
+        "Clusters that one instance may be a member of, so that it cannot take all names of its project.",
+        min=1,
+        max=100_000,
     )
     max_body_bytes: int = _setting(
         cfg.IntOpt,
@@ -398,19 +408,71 @@ def load(config_files: Sequence[str], environment: dict[str, str] | None = None)
     log.register_options(conf)
     for group, options in list_opts():
         conf.register_opts(options, group=None if group == "DEFAULT" else group)
+    environment = dict(os.environ) if environment is None else environment
     try:
-        conf(args=[], project="peerdata", default_config_files=list(config_files), use_env=True)
-        _refuse_unknown(conf, config_files, os.environ if environment is None else environment)
-        settings = Settings(**{name: _read(conf, section) for name, section in SECTIONS.items()})
-    except SystemExit as exc:  # oslo.config leaves options that are also arguments of a command line to argparse
-        raise SettingsInvalid("[DEFAULT] has a value that cannot be read, see above") from exc
+        _parse(conf, config_files, environment)
+        _refuse_unknown(conf, config_files, environment)
+        told = _Told(config_files, environment)
+        settings = Settings(**{name: _read(conf, section, told) for name, section in SECTIONS.items()})
+        _check_logging(conf, told)
     except (cfg.Error, ValueError, OSError) as exc:
         raise SettingsInvalid(f"{' '.join(str(exc).split())}; mend the configuration and start again") from exc
     _check(settings)
     return settings, conf
 
 
-def _read(conf: cfg.ConfigOpts, section: Any) -> Any:
+def _parse(conf: cfg.ConfigOpts, config_files: Sequence[str], environment: Mapping[str, str]) -> None:
+    """
+    Read files and environment.
+
+    What could also be an argument of oslo.log's on a command line, oslo.config reads at once, and hands on to argparse,
+    which prints what is wrong and exits.
+    """
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            conf(args=[], project="peerdata", default_config_files=list(config_files), use_env=True)
+    except SystemExit as exc:
+        reason = " ".join(printed.getvalue().split())
+        if found := re.match(r"argument --([\w-]+): (.*)", reason):
+            name = found[1].replace("-", "_")
+            reason = f"{name}{_Told(config_files, environment).text('DEFAULT', name)} cannot be used: {found[2]}"
+        raise SettingsInvalid(f"[DEFAULT] {reason}; mend it and start again") from exc
+    except cfg.NoSuchOptError as exc:
+        raise SettingsInvalid(
+            f"[DEFAULT] has a value with ${exc.opt_name}: a dollar sign names another option; write $$ for a dollar"
+        ) from exc
+
+
+class _Told:
+    """The text of each option as it was written, and where, to show who wrote it what is wrong with it."""
+
+    def __init__(self, config_files: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._texts: dict[tuple[str, str], tuple[str, str]] = {}
+        for path, sections in _sections(config_files):
+            for group, options in sections.items():
+                for name, values in options.items():
+                    self._texts[group, name] = values[-1], path
+
+    def text(self, group: str, name: str) -> str:
+        """Such as `` = 'many' in /etc/peerdata/peerdata.conf``."""
+        variable = f"OS_{group.upper()}__{name.upper()}"
+        if variable in self._environment:
+            return f" = {self._environment[variable]!r} in the environment ({variable})"
+        text, path = self._texts.get((group, name), ("", ""))
+        return f" = {text!r} in {path}" if path else ""
+
+
+def _sections(config_files: Sequence[str]) -> Iterator[tuple[str, dict[str, dict[str, list[str]]]]]:
+    """Each file with what it says, by section and option."""
+    for path in config_files:
+        parsed: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(path, parsed).parse()
+        yield path, parsed
+
+
+def _read(conf: cfg.ConfigOpts, section: Any, told: _Told) -> Any:
     source = conf if section.group == "DEFAULT" else conf[section.group]
     values = {}
     for entry in fields(section):
@@ -420,10 +482,39 @@ def _read(conf: cfg.ConfigOpts, section: Any) -> Any:
         except (cfg.TemplateSubstitutionError, cfg.NoSuchOptError):
             # Its own words would show the value, which may be a secret.
             raise SettingsInvalid(f"{option}: a dollar sign names another option; write $$ for a dollar") from None
+        except ValueError:  # its own words lack the section, and often the value or the bounds
+            shown = "" if entry.metadata["rules"].get("secret") else told.text(section.group, entry.name)
+            raise SettingsInvalid(
+                f"{option}{shown} cannot be used: it must be {_permitted(entry)}; mend it and start again"
+            ) from None
         if isinstance(value, float) and not math.isfinite(value):
             raise SettingsInvalid(f"{option}: {value} is not a number of seconds")
         values[entry.name] = tuple(value) if isinstance(value, list) else value
     return section(**values)
+
+
+def _permitted(entry: Any) -> str:
+    """What an option may be, in words."""
+    option, rules = entry.metadata["option"], entry.metadata["rules"]
+    if option is cfg.BoolOpt:
+        return "true or false"
+    if option in (cfg.IntOpt, cfg.FloatOpt):
+        return f"a {'whole ' if option is cfg.IntOpt else ''}number from {rules['min']} to {rules['max']}"
+    if "choices" in rules:
+        return f"one of {', '.join(choice or '(empty)' for choice in rules['choices'])}"
+    return "text that can be understood"
+
+
+def _check_logging(conf: cfg.ConfigOpts, told: _Told) -> None:
+    """The options of oslo.log, which it would only read when it needs them."""
+    for name in conf:
+        try:
+            conf[name]
+        except ValueError as exc:
+            reason = str(exc).partition(" is not valid: ")[2] or exc
+            raise SettingsInvalid(
+                f"[DEFAULT] {name}{told.text('DEFAULT', name)} cannot be used: {reason}; mend it and start again"
+            ) from exc
 
 
 def _refuse_unknown(conf: cfg.ConfigOpts, config_files: Sequence[str], environment: Any) -> None:
@@ -433,14 +524,12 @@ def _refuse_unknown(conf: cfg.ConfigOpts, config_files: Sequence[str], environme
     known = {"DEFAULT": {name.replace("-", "_") for name in conf} - groups} | {
         group: set(conf[group]) for group in groups
     }
-    for path in config_files:
-        parsed: dict[str, dict[str, list[str]]] = {}
-        cfg.ConfigParser(path, parsed).parse()
-        for group, options in parsed.items():
+    for path, sections in _sections(config_files):
+        for group, options in sections.items():
             if group not in known:
                 raise SettingsInvalid(f"{path}: there is no section [{group}]; known are {_names(known)}", group=group)
             for name in options:
-                if name.replace("-", "_") not in known[group]:
+                if name not in known[group]:  # nor with hyphens: oslo.config would not read it either
                     raise SettingsInvalid(
                         f"{path}: [{group}] has no option '{name}'; `peerdata sample` prints all of them", option=name
                     )

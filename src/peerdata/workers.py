@@ -10,14 +10,19 @@ which the first process opens and they inherit, and the files in which each of t
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import glob
 import logging
 import math
 import multiprocessing
 import os
+import shutil
+import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import cotyledon
@@ -35,24 +40,55 @@ LOG = logging.getLogger(__name__)
 SPARE_S = 2
 """How much longer than its own limits allow a worker may take to end, before it is cut off."""
 
+METRICS_PREFIX = "peerdata-metrics-"
+"""Of the directories in which workers count."""
+
+OWNER = "owner"
+"""The file in such a directory that is locked while anybody counts there."""
+
 _number = "none"
 """Of the worker that this process is."""
 
 
-def share_metrics() -> tempfile.TemporaryDirectory[str]:
+@contextmanager
+def share_metrics() -> Iterator[None]:
     """
-    Let workers count together; to be called before anything that counts is imported.
+    Let workers count together, in files of a directory; to be entered before anything that counts is imported.
 
-    Each is known by its number, so that one which was started again goes on where the one before it ended.
-
-    Returns:
-        The directory of their files, which may go when the last worker has.
+    Each is known by its number, so that one which was started again goes on where the one before it ended. The
+    directory goes when the last worker has; one that was left behind, by a kill -9, goes when the next service starts.
     """
     assert "peerdata.metrics" not in sys.modules
-    directory = tempfile.TemporaryDirectory(prefix="peerdata-metrics-", ignore_cleanup_errors=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory.name
-    values.ValueClass = values.MultiProcessValue(lambda: _number)  # type: ignore[no-untyped-call]
-    return directory
+    _remove_left_metrics()
+    made = tempfile.TemporaryDirectory(prefix=METRICS_PREFIX, ignore_cleanup_errors=True)
+    with made as directory, _own(directory):
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        values.ValueClass = values.MultiProcessValue(lambda: _number)  # type: ignore[no-untyped-call]
+        yield
+
+
+@contextmanager
+def _own(directory: str) -> Iterator[None]:
+    """Hold the lock in *directory*, as its workers do, which inherit it. It has its name only once it is locked."""
+    unnamed = os.path.join(directory, f"new-{OWNER}")
+    with open(unnamed, "x") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(unnamed, os.path.join(directory, OWNER))
+        yield
+
+
+def _remove_left_metrics() -> None:
+    """Remove the directories of this user's services of which no process lives any more."""
+    for directory in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), METRICS_PREFIX + "*")):
+        try:
+            there = os.lstat(directory)
+            if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
+                continue
+            with open(os.path.join(directory, OWNER)) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it has an owner
+                shutil.rmtree(directory, ignore_errors=True)
+        except OSError:
+            continue
 
 
 def supervise(settings: Settings, listeners: Listeners, make_service: Callable[[], Service]) -> None:

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
+from prometheus_client import REGISTRY
 
 from peerdata.api.http import Answer, Handler, HttpLimits, HttpServer, Request, listen
 from peerdata.errors import KeyTaken, PeerdataError
@@ -737,6 +739,45 @@ def test_a_client_certificate_that_is_demanded_must_be_shown(serve: Serve, keys:
     assert served.connect(tls=keys.client(shows=True)).ask(GET).status == 200
     with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
         served.connect(tls=keys.client()).ask(GET)
+
+
+def test_another_context_counts_for_new_connections_and_leaves_the_open_ones(serve: Serve, keys: Keys) -> None:
+    served = tls_served(serve, keys.server())
+    plain = served.port, served.listen()
+    served.port = plain[0]
+    asks_nobody = keys.client()
+    before = served.connect(tls=asks_nobody)
+    assert before.ask(GET).status == 200
+    session = before.sock.session  # type: ignore[attr-defined]
+    served.run(served.server.change_tls(keys.server(demand=True)))
+    assert before.ask(GET).status == 200
+    assert served.connect(tls=keys.client(shows=True)).ask(GET).status == 200
+    with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
+        served.connect(tls=asks_nobody).ask(GET)
+    resumed = asks_nobody.wrap_socket(
+        socket.create_connection(("127.0.0.1", served.port), PATIENCE_S), server_hostname="localhost", session=session
+    )
+    served.open.append(resumed)
+    with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
+        Client(resumed).ask(GET)
+    served.port = plain[1]
+    assert served.connect().ask(GET).status == 200
+
+
+def test_whoever_connects_while_the_context_is_changed_is_served(serve: Serve, keys: Keys) -> None:
+    served = tls_served(serve, keys.server())
+    with ThreadPoolExecutor(1) as beside:
+        changing = beside.submit(lambda: [served.run(served.server.change_tls(keys.server())) for _ in range(50)])
+        while not changing.done():
+            assert served.connect(tls=keys.client()).ask(GET).status == 200
+        changing.result()
+
+
+def test_who_is_turned_away_from_a_tls_listener_is_counted_there(serve: Serve, keys: Keys) -> None:
+    labels = {"listener": "instances_tls", "reason": "not_http"}
+    before = REGISTRY.get_sample_value("peerdata_turned_away_total", labels) or 0
+    tls_served(serve, keys.server()).connect(tls=keys.client()).ask(b"get / HTTP/1.1\r\n\r\n")
+    assert REGISTRY.get_sample_value("peerdata_turned_away_total", labels) == before + 1
 
 
 def test_a_tls_handshake_that_stalls_is_given_up(serve: Serve, keys: Keys) -> None:

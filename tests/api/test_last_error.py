@@ -1,12 +1,20 @@
 """The last refusal can be read again, because neutron's old agents put a page of their own in its place."""
 
+import asyncio
 import re
 import time
+from contextlib import AsyncExitStack
 
 import pytest
+from sqlalchemy import Connection
 
+from peerdata import app
 from peerdata.app import Parts
 from peerdata.errors import PeerdataError
+from peerdata.model import Instance, Refusal
+from peerdata.service import refusals as service
+from peerdata.settings import Settings
+from peerdata.store import refusals as store
 
 from .conftest import ALICE, Build, guest_of
 from .conversation import Guest
@@ -77,6 +85,57 @@ async def test_it_can_be_read_through_another_server(build: Build, alice: Guest)
     assert (await guest_of(await build(), ALICE).last_error())["code"] == "peerdata.body.not_json"
 
 
+WINDOW_S = service.WINDOW_S
+
+
+def count_writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls that were refused, as they are written to the store from now on."""
+    written: list[str] = []
+    remember = store.remember
+
+    def count(connection: Connection, instance: Instance, refusal: Refusal) -> None:
+        written.append(refusal.call)
+        remember(connection, instance, refusal)
+
+    monkeypatch.setattr(store, "remember", count)
+    return written
+
+
+async def test_however_often_an_instance_is_refused_the_store_is_written_to_once_a_second(
+    build: Build, api: Parts, alice: Guest, bob: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last is told at once by the server that refused it, and by all once its window has ended."""
+    monkeypatch.setattr(service, "WINDOW_S", 1000.0)
+    assert service.AT_ONCE + 1 <= WINDOW_S
+    written = count_writes(monkeypatch)
+    for number in range(100):
+        await alice.ask("POST", f"/openstack/latest/cluster/{number}.json")
+        assert (await alice.last_error())["call"].endswith(f"/{number}.json")
+    assert len(written) == service.AT_ONCE
+    await bob.post(b"{")
+    assert len(written) == service.AT_ONCE + 1, "each instance by itself"
+    elsewhere = guest_of(await build(), ALICE)
+    assert (await elsewhere.last_error())["call"].endswith("/3.json")
+    api.instances._refusals._end_window()
+    until = time.monotonic() + 10
+    while not (await elsewhere.last_error())["call"].endswith("/99.json"):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+    assert len(written) == service.AT_ONCE + 2
+    await alice.ask("POST", "/openstack/latest/cluster/anew.json")
+    assert (await elsewhere.last_error())["call"].endswith("/anew.json")
+
+
+async def test_a_refusal_that_is_not_written_yet_is_when_the_service_stops(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        alice = guest_of(await app.build(settings, stack), ALICE)
+        for number in range(10):
+            await alice.ask("POST", f"/openstack/latest/cluster/{number}.json")
+    async with AsyncExitStack() as stack:
+        alice = guest_of(await app.build(settings, stack), ALICE)
+        assert (await alice.last_error())["call"].endswith("/9.json")
+
+
 async def test_path_of_the_call_is_told_normalised(alice: Guest) -> None:
     await alice.ask("POST", "/openstack//2018-08-27/x/../metadata/?x=y")
     assert (await alice.last_error())["call"] == "POST /openstack/2018-08-27/metadata"
@@ -95,3 +154,17 @@ async def test_a_malformed_request_has_an_answer_of_the_same_form(api: Parts) ->
     answer = api.instances.refuse(PeerdataError("x"))
     assert answer.status == 500
     assert answer.body == b'{"error":{"code":"peerdata.server.error","message":"x"}}'
+
+
+async def test_a_path_that_cannot_be_printed_reaches_neither_the_log_nor_the_page_as_it_is(
+    alice: Guest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A guest would forge lines of the operator's log, or fill it."""
+    with caplog.at_level("INFO"):
+        await alice.ask("POST", "/openstack/latest/cluster/x%0a2026-11-22%20ERROR%20forged%1b%5B31m.json?size=1")
+        await alice.ask("POST", f"/openstack/latest/cluster/{'x' * 5000}.json?size=1")
+    refused = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Refused instance")]
+    assert len(refused) == 2
+    assert all(text.isprintable() and len(text) < 1000 for text in refused)
+    call = (await alice.get("peer_data/last_error.json")).json["error"]["call"]
+    assert len(call) < 500

@@ -164,13 +164,13 @@ async def test_reading_the_inventory_again_takes_in_and_takes_out(
     await alice.publish("a=1", shared=True)
     rewrite(settings, f"instances: [{{uuid: {BOB}, project_id: blue, addresses: [10.0.0.2], name: new}}]")
     assert api.inventory is not None
-    api.inventory.reload()
+    await api.inventory.reload()
     assert (await alice.get("shared.json")).code == "identity.unknown"
     assert (await bob.get("meta_data.json")).json["name"] == "new"
     assert list(await bob.shared_keys()) == [ALICE]  # until the operator removes it
     rewrite(settings, "instances: [")
     with pytest.raises(SettingsInvalid):
-        api.inventory.reload()
+        await api.inventory.reload()
     assert (await bob.get("meta_data.json")).json["name"] == "new"
 
 
@@ -180,7 +180,7 @@ async def test_an_instance_that_moved_to_another_project_begins_anew(
     await alice.publish("a=1", shared=True)
     rewrite(settings, INVENTORY.replace("blue, addresses: [10.0.0.1]", "green, addresses: [10.0.0.1]"))
     assert api.inventory is not None
-    api.inventory.reload()
+    await api.inventory.reload()
     assert (await alice.publish("a=2", shared=True)).status == 200
     assert await zoe.shared_keys() == {ALICE: {"from_server_a": "2"}}
 

@@ -152,6 +152,17 @@ def test_when_the_time_is_over_it_says_what_went_wrong_last() -> None:
     assert wires.time <= 60
 
 
+def test_what_fails_until_then_is_tried_a_last_time_at_the_deadline() -> None:
+    """However long the pause before it would be: a service that is there in the last second is found."""
+    wires = Wire(*[wire.NotConnected("refused")] * 4, answer(200, [1]))
+    assert wires.client().ask("GET", "shared.json", deadline=10) == [1]
+    assert wires.at == [0, 1, 3, 7, 10]
+    wires = Wire(*[wire.NotConnected("refused")] * 5)
+    with pytest.raises(NotReached):
+        wires.client().ask("GET", "shared.json", deadline=10)
+    assert wires.at[-1] == 10
+
+
 def test_a_timeout_of_nothing_asks_once() -> None:
     wires = Wire(wire.NotConnected("refused"))
     with pytest.raises(NotReached):

@@ -158,6 +158,19 @@ def test_one_founds_and_the_others_join_once_it_stands(
     assert one.join("db", 2).verdict == "join"
 
 
+def test_a_join_asks_a_last_time_when_its_time_is_over(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+    """The service is away until the last moment, within what would be a pause."""
+    guest = make_guest(cloud.instance())
+    guest.client._chance = lambda: 0.5
+    cloud.fail(503, 503, 503, 503)  # at 0, 1, 3 and 7 s
+    assert guest.join("db", 2, timeout_s=10).verdict == "bootstrap"
+    assert clock.time == pytest.approx(10)
+    cloud.fail(*[503] * 5)
+    with pytest.raises(NotReached):
+        guest.join("db", 2, timeout_s=10)
+    assert clock.time == pytest.approx(20)
+
+
 def test_all_found_together_with_the_same_list(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
     guests = [make_guest(cloud.instance()) for _ in range(4)]
     clock.meanwhile = [lambda: [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests[1:]]]

@@ -7,14 +7,16 @@ Messages, times, random seeds and what depends on load (``poll_after_s``) may di
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from peerdata import testing
-from peerdata.guest import wire
+from peerdata.guest import Guest, wire
 
 from ..live.service import BLUE, GREEN, Service
 
@@ -52,16 +54,22 @@ class Both:
 
     def ask(self, number: int, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
         """The answer of both, which must be the same."""
-        answers = []
+        stood_in, served = self.hear(number, method, path, body)
+        assert stood_in == served, f"{method} {path}"
+        return stood_in
+
+    def hear(self, number: int, method: str, path: str, body: bytes = b"") -> list[tuple[int, Any]]:
+        """The answers of both, asked at the same time."""
         stand_in = wire.parse_url(self._instances[number].url)
         real = wire.Place("127.0.0.1", self._service.port, "", SOURCES[number])
-        for place in (stand_in, real):
+
+        def hear(place: wire.Place) -> tuple[int, Any]:
             got = wire.exchange(place, method, f"/openstack/latest/{path}", 10, late_body=body)
             status = 403 if got.status == 413 else got.status  # the stand-in answers as through neutron
-            answers.append((status, self._same(_read(got.body))))
-        stood_in, served = answers
-        assert stood_in == served, f"{method} {path}"
-        return answers[0]
+            return status, self._same(_read(got.body))
+
+        with ThreadPoolExecutor(2) as both:
+            return list(both.map(hear, (stand_in, real)))
 
     def _same(self, value: Any) -> Any:
         """*value* without what may differ, and with names in place of uuids."""
@@ -158,6 +166,58 @@ def test_a_body_is_understood_the_same(service: Service, body: bytes) -> None:
         both = Both(cloud, service)
         both.ask(0, "POST", "metadata?shared=project&meta.a=1")
         both.ask(0, "POST", "metadata?shared=project", body)
+
+
+def test_an_answer_that_has_nothing_to_tell_is_held_alike(tmp_path: Path) -> None:
+    """Until another instance tells something, of that prefix where one is given; at most as long as was asked for."""
+    service = Service(tmp_path, {"limits": {"max_wait": 5}})
+    service.start()
+    try:
+        with testing.Cloud(max_wait_s=5) as cloud, ThreadPoolExecutor(1) as other:
+            both = Both(cloud, service)
+            began = time.monotonic()
+            both.ask(0, "GET", "peer_data.json?wait=5")  # without since there is always something to tell
+            assert time.monotonic() - began < 2
+            both.ask(0, "GET", "peer_data.json?since=0&wait=0.3")
+            assert time.monotonic() - began > 0.3
+            for number, wakes in ((1, "a"), (2, "b")):
+                told = other.submit(both.hear, 0, "GET", f"peer_data.json?since={number * 2 - 2}&wait=5&prefix={wakes}")
+                time.sleep(0.3)
+                both.ask(1, "POST", f"metadata?shared=project&meta.x{number}=1")
+                time.sleep(0.3)
+                assert not told.done()
+                began = time.monotonic()
+                both.ask(1, "POST", f"metadata?shared=project&meta.{wakes}=1")
+                answers = told.result()
+                assert answers[0] == answers[1]
+                assert f"from_server_{wakes}" in str(answers[0])
+                assert time.monotonic() - began < 3
+    finally:
+        service.end()
+
+
+def test_the_stand_in_holds_no_answer_longer_than_it_lives_or_the_instance_that_is_waited_for(tmp_path: Path) -> None:
+    with testing.Cloud(max_wait_s=25) as cloud, ThreadPoolExecutor(1) as other:
+        one, two = cloud.instance(), cloud.instance()
+        Guest(two.url, state="").publish({"a": "1"})
+
+        def wait(since: int) -> Any:
+            asked = other.submit(
+                wire.exchange,
+                wire.parse_url(one.url),
+                "GET",
+                f"/openstack/latest/peer_data.json?since={since}&wait=25",
+                30,
+            )
+            time.sleep(0.2)
+            return asked
+
+        asked = wait(1)
+        two.remove()
+        assert json.loads(asked.result(5).body)["removed"] == [two.uuid]
+        asked = wait(2)
+        cloud.__exit__(None, None, None)
+        assert json.loads(asked.result(5).body)["peers"] == []
 
 
 def test_too_many_keys_are_refused_alike(both: Both) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -12,6 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from peerdata.app import files_needed
+from peerdata.settings import InstanceApiSettings, Settings
 
 from .conftest import MakeService
 from .service import BLUE, GREEN, Service, inventory_text
@@ -53,13 +57,13 @@ def test_sigterm_ends_within_ten_seconds_whatever_guests_do(make_service: MakeSe
         ({"instanceapi": {"listen": "127.0.0.1:1"}}, r"no section \[instanceapi\]"),
         ({"instance_api": {"listen": "8775"}}, r"'8775' is not host:port"),
         ({"instance_api": {"listen_tls": "127.0.0.1:0"}}, r"needs ssl_cert_file and ssl_key_file"),
-        ({"instance_api": {"max_connections": "many"}}, r"max_connections"),
+        ({"instance_api": {"max_connections": "many"}}, r"\[instance_api\] max_connections = 'many'"),
         ({"nova": {"metadata_url": "http://127.0.0.1:1"}}, r"metadata_proxy_shared_secret is empty"),
         ({"nova": {"metadata_url": "127.0.0.1:1"}}, r"must be http://host:port"),
         ({"identity": {"inventory_file": ""}}, r"nothing says who is asking"),
         ({"identity": {"inventory_file": "/nowhere"}}, r"cannot read '/nowhere'"),
         ({"identity": {"mode": "guess"}}, r"mode"),
-        ({"DEFAULT": {"debug": "maybe"}}, r"\[DEFAULT\] has a value that cannot be read"),
+        ({"DEFAULT": {"debug": "maybe"}}, r"\[DEFAULT\] debug = 'maybe' in .*: Invalid Boolean value"),
         ({"DEFAULT": {"log_file": "/proc/nowhere/log"}}, r"settings of logging"),
         ({"identity": {"trusted_proxies": "10.0.0.0/99"}}, r"'10\.0\.0\.0/99' is no address or network"),
         ({"database": {"connection": "oracle://x"}}, r"\[database\] connection"),
@@ -129,9 +133,31 @@ def test_an_instance_that_the_operator_removed_is_gone_at_once_and_may_publish_a
     assert listed == [f"blue {BLUE[address]} 1 shared" for address in ("127.0.0.11", "127.0.0.12")]
 
 
+@pytest.mark.parametrize("too_few", [False, True])
+def test_a_descriptor_limit_under_what_max_connections_needs_is_warned_of_at_the_start(
+    make_service: MakeService, too_few: bool
+) -> None:
+    """With both numbers, and what to set; one more would have been enough."""
+    service = make_service({"instance_api": {"max_connections": 300}}, start=False)
+    needed = files_needed(Settings(instance_api=InstanceApiSettings(max_connections=300)))
+    limit = needed - too_few
+    limited = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *service.command("serve")]
+    with service.log.open("ab") as log:
+        service.process = subprocess.Popen(limited, stdout=log, stderr=log)
+    _until_logged(service, "is ready")
+    warned = [line for line in service.log.read_text().splitlines() if " WARNING " in line]
+    assert len(warned) == too_few
+    for line in warned:
+        assert f"may open {limit} files (RLIMIT_NOFILE), and needs {needed} for " in line
+        assert "[instance_api] max_connections = 300" in line
+        assert f"LimitNOFILE={needed}" in line
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's certificate for 127.0.0.1 and ::1, and a client's, made by openssl."""
+    """
+    An authority, a server's certificate for 127.0.0.1 and ::1, and a client's; and a stranger's, of another authority.
+    """
     place = tmp_path_factory.mktemp("certificates")
 
     def openssl(*words: str) -> None:
@@ -144,6 +170,20 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         signing = ("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
         openssl(*signing, "-out", f"{name}.pem", "-days", "2", "-extfile", "names")
+    openssl(*new, "-x509", "-keyout", "other-ca.key", "-out", "other-ca.pem", "-subj", "/CN=other", "-days", "2")
+    openssl(*new, "-keyout", "stranger.key", "-out", "stranger.csr", "-subj", "/CN=stranger")
+    signing = (
+        "x509",
+        "-req",
+        "-in",
+        "stranger.csr",
+        "-CA",
+        "other-ca.pem",
+        "-CAkey",
+        "other-ca.key",
+        "-CAcreateserial",
+    )
+    openssl(*signing, "-out", "stranger.pem", "-days", "2")
     return place
 
 
@@ -154,15 +194,14 @@ def _tls(certificates: Path, *, with_client: bool) -> ssl.SSLContext:
     return context
 
 
-def test_a_tls_listener_asks_for_a_client_certificate_when_told_to(
-    make_service: MakeService, certificates: Path
-) -> None:
-    service = make_service(start=False)
+def _demanding(make_service: MakeService, certificates: Path) -> Service:
+    """A service on a TLS listener that asks for a client's certificate."""
+    port = make_service(start=False).port
     service = make_service(
         {
             "instance_api": {
                 "listen": "",
-                "listen_tls": f"127.0.0.1:{service.port}",
+                "listen_tls": f"127.0.0.1:{port}",
                 "ssl_cert_file": certificates / "server.pem",
                 "ssl_key_file": certificates / "server.key",
                 "ssl_ca_file": certificates / "ca.pem",
@@ -170,16 +209,51 @@ def test_a_tls_listener_asks_for_a_client_certificate_when_told_to(
         },
         start=False,
     )
-    port = int(re.findall(r"listen_tls = 127\.0\.0\.1:(\d+)", service.config_file.read_text())[0])
     service.port = port
     service.start()
-    with_certificate = service.connect(tls=_tls(certificates, with_client=True))
-    with_certificate.request("GET", "/openstack/latest/shared.json")
-    assert with_certificate.getresponse().read() == b"[]"
-    without = service.connect(tls=_tls(certificates, with_client=False))
-    without.request("GET", "/openstack/latest/shared.json")
-    with pytest.raises((ssl.SSLError, ConnectionError)):  # TLS 1.3 tells the client only when it reads
-        without.getresponse()
+    return service
+
+
+def _reads(service: Service, context: ssl.SSLContext) -> bool:
+    """Whether who shows what is in *context* is answered."""
+    connection = service.connect(tls=context)
+    try:
+        connection.request("GET", "/openstack/latest/shared.json")
+        return connection.getresponse().read() == b"[]"
+    except (ssl.SSLError, ConnectionError):  # TLS 1.3 tells the client only when it reads
+        return False
+    finally:
+        connection.close()
+
+
+def test_a_tls_listener_asks_for_a_client_certificate_when_told_to(
+    make_service: MakeService, certificates: Path
+) -> None:
+    service = _demanding(make_service, certificates)
+    assert _reads(service, _tls(certificates, with_client=True))
+    assert not _reads(service, _tls(certificates, with_client=False))
+
+
+def test_sighup_reads_the_authorities_of_clients_again_and_keeps_the_old_ones_where_the_file_is_broken(
+    make_service: MakeService, certificates: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "tls"
+    shutil.copytree(certificates, place)
+    service = _demanding(make_service, place)
+    known, stranger = _tls(place, with_client=True), _tls(place, with_client=False)
+    stranger.load_cert_chain(certificates / "stranger.pem", certificates / "stranger.key")
+    assert (_reads(service, known), _reads(service, stranger)) == (True, False)
+    shutil.copy(certificates / "other-ca.pem", place / "ca.pem")
+    service.signal(signal.SIGHUP)
+    _until_logged(service, "the authorities of clients")
+    assert (_reads(service, known), _reads(service, stranger)) == (False, True)
+    (place / "ca.pem").write_text("no authority")
+    service.signal(signal.SIGHUP)
+    _until_logged(service, "ERROR peerdata.app")
+    assert (
+        "the old stays in force: [instance_api] ssl_cert_file, ssl_key_file or ssl_ca_file" in service.log.read_text()
+    )
+    assert (_reads(service, known), _reads(service, stranger)) == (False, True)
 
 
 def test_ipv4_and_ipv6_listeners_stand_side_by_side(make_service: MakeService) -> None:

@@ -137,6 +137,37 @@ def test_workers_do_not_outlive_the_first_process(service: Service) -> None:
     until(lambda: not any(map(is_alive, ready(service))))
 
 
+def test_what_workers_counted_in_is_removed_once_nobody_counts_there(make_service: MakeService, tmp_path: Path) -> None:
+    """By the end of the service; or, where a kill -9 left it, by the next start, which leaves alone what is in use."""
+
+    def counting() -> set[Path]:
+        return set(temporary.glob("peerdata-metrics-*"))
+
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    (temporary / "peerdata-metrics-strange").mkdir()  # nobody knows whose
+    (strange,) = counting()
+    one, two, three = services = [make_service({"instance_api": {"workers": 2}}, start=False) for _ in range(3)]
+    for service in services:
+        service.environment["TMPDIR"] = str(temporary)
+    one.start()
+    (left,) = counting() - {strange}
+    two.start()
+    (used,) = counting() - {strange, left}
+    assert list(used.glob("*.db"))
+    one.kill()
+    until(lambda: not any(map(is_alive, ready(one))))
+    assert counting() == {strange, left, used}
+    three.start()
+    (new,) = counting() - {strange, used}
+    assert new != left
+    assert list(used.glob("*.db"))
+    for service in (two, three):
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+    assert counting() == {strange}
+
+
 @pytest.mark.parametrize("sections", [{"identity": {"inventory_file": "bad.yaml"}}, {"instance_api": {"workers": 0}}])
 def test_what_cannot_work_ends_the_start_and_is_not_tried_again(
     make_service: MakeService, tmp_path: Path, sections: dict[str, dict[str, object]]

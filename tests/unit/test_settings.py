@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from oslo_config import cfg
 
 from peerdata.cli import main
 from peerdata.errors import SettingsInvalid
@@ -161,6 +162,9 @@ def test_what_other_programs_have_in_the_environment_is_left_alone(
 IMPOSSIBLE = [
     ("unknown option", STANDALONE + "[nova]\nmetadata_ulr = x\n", r"\[nova\].*'metadata_ulr'"),
     ("unknown option of DEFAULT", "[DEFAULT]\nstate_dir = x\n" + STANDALONE, r"\[DEFAULT\].*'state_dir'"),
+    ("a dollar in an option of logging", "[DEFAULT]\nlog_file = /x$y\n" + STANDALONE, r"\[DEFAULT\].*\$y: a dollar"),
+    ("with hyphens", STANDALONE + "[limits]\nmax-wait = 1\n", r"\[limits\].*'max-wait'"),
+    ("of logging with hyphens", "[DEFAULT]\nlog-file = /dev/null\n" + STANDALONE, r"\[DEFAULT\].*'log-file'"),
     ("unknown section", STANDALONE + "[novva]\nmetadata_url = x\n", r"\[novva\].*\[nova\]"),
     ("section in capitals", STANDALONE + "[NOVA]\nmetadata_url = x\n", r"\[NOVA\]"),
     ("not a settings file", "instances: []", "peerdata.conf"),
@@ -213,6 +217,61 @@ def test_what_cannot_work_is_refused_with_a_sentence_that_names_it(load_text: Lo
     with pytest.raises(SettingsInvalid, match=names) as refused:
         load_text(text)
     assert "\n" not in refused.value.message
+
+
+REFUSED = [
+    (
+        "[limits]\nmax_value_chars = many",
+        "[limits] max_value_chars = 'many' in {file}",
+        "a whole number from 1 to 65536",
+    ),
+    ("[limits]\nmax_value_chars = 65537", "[limits] max_value_chars = '65537'", "a whole number from 1 to 65536"),
+    ("[nova]\ntimeout = 0", "[nova] timeout = '0'", "a number from 0.1 to 300"),
+    ("[nova]\ntimeout = soon", "[nova] timeout = 'soon'", "a number from 0.1 to 300"),
+    ("[nova]\ninsecure = perhaps", "[nova] insecure = 'perhaps'", "true or false"),
+    ("[identity]\nmode = keystone", "[identity] mode = 'keystone'", "one of (empty), neutron, upstream, inventory"),
+    ("[DEFAULT]\nmax_logfile_count = x", "[DEFAULT] max_logfile_count = 'x'", "invalid literal for int()"),
+    ("[DEFAULT]\nlog_rotation_type = x", "[DEFAULT] log_rotation_type = 'x'", "interval, size, none"),
+    ("[DEFAULT]\ndebug = perhaps", "[DEFAULT] debug = 'perhaps' in {file}", "Invalid Boolean value"),
+    ("[DEFAULT]\nuse_json = 7", "[DEFAULT] use_json = '7'", "Invalid Boolean value: 7"),
+]
+
+
+@pytest.mark.parametrize(("text", "names", "permits"), REFUSED, ids=[row[0].partition("\n")[2] for row in REFUSED])
+def test_a_value_that_is_refused_is_told_with_its_section_and_what_is_permitted(
+    config: Callable[[str], str], capsys: pytest.CaptureFixture[str], text: str, names: str, permits: str
+) -> None:
+    path = config(STANDALONE + text + "\n")
+    with pytest.raises(SettingsInvalid) as refused:
+        load([path])
+    assert names.replace("{file}", path) in refused.value.message
+    assert permits in refused.value.message
+    assert "LocationInfo" not in refused.value.message
+    assert capsys.readouterr() == ("", "")
+
+
+def test_of_several_places_that_is_named_whose_value_counts(
+    config: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = tmp_path / "later.conf"
+    later.write_text("[limits]\nmax_wait = 99\n")
+    first = config(STANDALONE + "[limits]\nmax_wait = 98\n")
+    with pytest.raises(SettingsInvalid, match=r"\[limits\] max_wait = '99' in .*later.conf cannot"):
+        load([first, str(later)])
+    monkeypatch.setenv("OS_LIMITS__MAX_WAIT", "97")
+    with pytest.raises(SettingsInvalid, match=r"= '97' in the environment \(OS_LIMITS__MAX_WAIT\) cannot"):
+        load([first, str(later)])
+
+
+def test_the_value_of_a_secret_that_is_refused_is_not_told(load_text: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of ours can be wrong by itself yet; so one is made that can."""
+    entry = next(entry for entry in fields(NeutronSettings) if entry.name == "metadata_proxy_shared_secret")
+    rules = {**entry.metadata["rules"], "min": 1, "max": 9}
+    monkeypatch.setattr(entry, "metadata", {**entry.metadata, "option": cfg.IntOpt, "rules": rules})
+    with pytest.raises(SettingsInvalid, match=r"\[neutron\] metadata_proxy_shared_secret cannot be used") as refused:
+        load_text("[nova]\nmetadata_url = http://nova\n[neutron]\nmetadata_proxy_shared_secret = hidden\n")
+    assert "hidden" not in refused.value.message
+    assert "a whole number from 1 to 9" in refused.value.message
 
 
 @pytest.mark.parametrize(

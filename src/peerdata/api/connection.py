@@ -31,6 +31,7 @@ from typing import Final, cast
 
 import httptools
 
+from peerdata import metrics
 from peerdata.api.exchange import (
     CLOSES,
     GOES_ON,
@@ -63,6 +64,13 @@ LINGER_BYTES: Final = 262144
 TURNED_AWAY: Final = 64
 """How many over `HttpLimits.connections` are told `ServerBusy`; further ones are dropped without a word."""
 
+REASONS: Final[dict[type[PeerdataError], str]] = {
+    ServerBusy: "max_connections",
+    RequestMalformed: "not_http",
+    HeadTooLarge: "head_too_large",
+}
+"""What is answered without having been read, as the metrics call it."""
+
 SLASH: Final = ord("/")
 
 # How much of a request is in. Odd: it has only begun, and `_settle` has not looked at it yet.
@@ -93,6 +101,7 @@ class Common:
         handler: Answers every request.
         refuse: Turns an error into its answer.
         limits: Sizes and deadlines.
+        whom: Who connects, for the metrics.
         date: The header line ``date: ...``, renewed about once a second.
         closing: The server shuts down: each answer is the last of its connection.
         connections: All that are open, also those that are leaving.
@@ -103,6 +112,7 @@ class Common:
     handler: Handler
     refuse: Refuse
     limits: HttpLimits
+    whom: str = "instances"
     date: bytes = b""
     closing: bool = False
     connections: set[Connection] = field(default_factory=set)
@@ -201,6 +211,7 @@ class Connection(asyncio.Protocol):
         limit = common.limits.connections
         over = len(common.connections) - limit
         if common.closing or over > TURNED_AWAY:
+            self._count_turned_away("stopping" if common.closing else "dropped")
             self.abort()
         elif over > 0:
             self._end(ServerBusy(f"all {limit} connections are taken; try again in a few seconds", limit=limit))
@@ -261,6 +272,8 @@ class Connection(asyncio.Protocol):
         elif unwritten or (self._state == LEAVING and not self._linger):
             self.abort()
         elif self._state == LEAVING or self._phase < BODY_BEGUN:
+            if self._state < LEAVING and self._phase:
+                self._count_turned_away("head_timeout")
             self._leave(at_once=True)
         else:
             limit = self._common.limits.body_timeout_s
@@ -488,6 +501,7 @@ class Connection(asyncio.Protocol):
     def _take(self, asked: Request | PeerdataError, ending: bytes) -> None:
         """Answer *asked* now, or begin to."""
         if isinstance(asked, PeerdataError):
+            self._count_turned_away(REASONS[type(asked)])
             self._send("", self._common.refuse(asked), ending)
             return
         try:
@@ -542,6 +556,10 @@ class Connection(asyncio.Protocol):
             self._leave()
         else:
             self.deadline = self._time() + self._idle_s
+
+    def _count_turned_away(self, reason: str) -> None:
+        tls = "_tls" if self._transport.get_extra_info("sslcontext") else ""
+        metrics.TURNED_AWAY.labels(self._common.whom + tls, reason).inc()
 
     def _defect(self, asked: Request) -> Answer:
         """Log the exception at hand, with the path and without the query, where values may stand."""

@@ -17,7 +17,7 @@ import socket
 import ssl
 from email.utils import formatdate
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from peerdata.api.connection import LINGER_S, Common, Connection
 from peerdata.api.exchange import Answer, Handler, HttpLimits, Refuse, Request
@@ -62,6 +62,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class _Listening(NamedTuple):
+    server: asyncio.Server
+    listener: socket.socket
+    tls: bool
+
+
 class HttpServer:
     """
     Answers HTTP/1.1 and HTTP/1.0 on any number of listeners, by one handler.
@@ -74,11 +80,12 @@ class HttpServer:
         limits: How much a client may take.
         refuse: Gives an error its answer, also for what never reaches the handler:
             `RequestMalformed`, `HeadTooLarge`, `ServerBusy`.
+        whom: Who connects here, for the metrics.
     """
 
-    def __init__(self, handler: Handler, *, limits: HttpLimits, refuse: Refuse) -> None:
-        self._common = Common(handler, refuse, limits)
-        self._listeners: list[asyncio.Server] = []
+    def __init__(self, handler: Handler, *, limits: HttpLimits, refuse: Refuse, whom: str = "instances") -> None:
+        self._common = Common(handler, refuse, limits, whom)
+        self._listeners: list[_Listening] = []
         self._next_look: asyncio.TimerHandle | None = None
 
     @property
@@ -105,7 +112,18 @@ class HttpServer:
             ssl_handshake_timeout=self._common.limits.head_timeout_s if tls else None,
             ssl_shutdown_timeout=LINGER_S if tls else None,
         )
-        self._listeners.append(server)
+        self._listeners.append(_Listening(server, listener, tls is not None))
+
+    async def change_tls(self, tls: ssl.SSLContext) -> None:
+        """
+        Accept on the listeners with TLS by another context; connections that are open keep theirs.
+
+        The kernel's queue stays, so nobody who connects meanwhile is turned away.
+        """
+        for old in [listening for listening in self._listeners if listening.tls]:
+            await self.accept(old.listener.dup(), tls=tls)
+            self._listeners.remove(old)
+            old.server.close()
 
     async def close(self, *, grace_s: float) -> None:
         """
@@ -118,7 +136,7 @@ class HttpServer:
         common = self._common
         common.closing = True
         while self._listeners:
-            self._listeners.pop().close()
+            self._listeners.pop().server.close()
         for connection in tuple(common.connections):
             connection.shut()
         if not await self._is_empty_within(grace_s):

@@ -191,7 +191,7 @@ class InstanceApi:
 
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
         """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""
-        call = f"{request.method} {target.path}"
+        call = f"{request.method} {rules.printable(target.path, 400)}"
         LOG.info("Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
         if target.call is not Call.LAST_ERROR and not isinstance(error, StoreUnavailable | ServerBusy):
             await self._refusals.remember(caller, answers.describe(error), call, now=int(self._now()))

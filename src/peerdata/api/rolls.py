@@ -31,8 +31,10 @@ _NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,64}")
 
 def check_name(name: str) -> None:
     """Raise `ClusterNameInvalid` for what no cluster can be called."""
-    if not _NAME.fullmatch(name):
-        raise ClusterNameInvalid(f"'{printable(name)}' is no name of a cluster: 1 to 64 of a-z A-Z 0-9 - _ .")
+    if not _NAME.fullmatch(name) or name in (".", ".."):  # clients take these two for steps in the path
+        raise ClusterNameInvalid(
+            f"'{printable(name)}' is no name of a cluster: 1 to 64 of a-z A-Z 0-9 - _ . (and not . or .. alone)"
+        )
 
 
 def understand(query: bytes, body: bytes, fault: PeerdataError | None = None) -> tuple[ClusterPlan, dict[str, str]]:

@@ -75,7 +75,7 @@ class Client:
         Args:
             path: Behind ``/openstack/latest/``; each part already fit for a path.
             query: Parameters, unescaped.
-            deadline: By `clock`, until when failures are tried again; None: for ever.
+            deadline: By `clock`, until when failures are tried again, the last time then; None: for ever.
 
         Raises:
             NotReached: the time is over; it says what went wrong last.
@@ -105,7 +105,7 @@ class Client:
         The first answer that is final: a 200 whose body *accept* takes, or a refusal.
 
         Raises:
-            NotReached: there was none until *deadline*.
+            NotReached: there was none until *deadline*, nor at it.
         """
         failures = 0
         while True:
@@ -123,8 +123,11 @@ class Client:
                 failure, too_many = error, False
             failures += 1
             pause = pace.pause_s(failures, self._chance(), too_many=too_many)
-            if deadline is not None and self.clock() + pause > deadline:
-                raise failure
+            if deadline is not None:
+                remaining = deadline - self.clock()
+                if remaining <= 0:
+                    raise failure
+                pause = min(pause, remaining)  # a last time, at the deadline
             self.notice(f"{failure.message}; again in {pause:.0f} s")
             self.sleep(pause)
 

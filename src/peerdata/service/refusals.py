@@ -21,16 +21,47 @@ LOG = logging.getLogger(__name__)
 PATIENCE_S = 1.0
 """How long a refusal waits to be kept before it is answered."""
 
+WINDOW_S = 5.0
+"""In so many seconds one instance has at most `AT_ONCE` refusals written at once, and the last of all others late."""
+
+AT_ONCE = 4
+"""As many as a start script meets that goes wrong; with the late one, an instance costs one write a second."""
+
 
 class Refusals:
-    """The last refusal of each instance."""
+    """
+    The last refusal of each instance.
+
+    Whoever is refused again and again costs the store no more than a write a second: the first few of a window are
+    written at once, so that any server can tell them; of the others the last, when the window ends. Until then it is
+    told from the memory of the server that made it.
+    """
 
     def __init__(self, store: Engine) -> None:
         self._store = store
+        self._numbers: dict[Instance, int] = {}
+        """How many each instance has had in this window."""
+        self._unwritten: dict[Instance, Refusal] = {}
+        """The last of each instance, until it is in the store."""
+        self._late: dict[Instance, Refusal] = {}
+        """Those of them that are written when the window ends."""
+        self._window: asyncio.TimerHandle | None = None
+        self._writing_late: asyncio.Task[None] | None = None
 
     async def remember(self, instance: Instance, error: Mapping[str, object], call: str, *, now: int) -> None:
         """Keep what is about to be answered. A store that cannot, or not soon, must not make a refusal worse."""
+        if self._window is None:
+            self._window = asyncio.get_running_loop().call_later(WINDOW_S, self._end_window)
         refusal = Refusal(error, call, now)
+        self._unwritten[instance] = refusal
+        number = self._numbers[instance] = self._numbers.get(instance, 0) + 1
+        if number > AT_ONCE:
+            self._late[instance] = refusal
+        else:
+            await self._write(instance, refusal)
+
+    async def _write(self, instance: Instance, refusal: Refusal) -> bool:
+        """Whether *refusal* is kept now."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._store.write(
@@ -38,6 +69,39 @@ class Refusals:
                 )
         except (PeerdataError, TimeoutError) as failure:
             LOG.info("A refusal could not be kept: %s", failure or "the store is busy")
+            return False
+        finally:
+            if self._unwritten.get(instance) is refusal:
+                del self._unwritten[instance]
+        return True
+
+    def _end_window(self) -> None:
+        self._window = None
+        self._numbers.clear()
+        if self._writing_late and not self._writing_late.done():
+            self._window = asyncio.get_running_loop().call_later(WINDOW_S, self._end_window)
+        elif self._late:
+            late, self._late = self._late, {}
+            self._writing_late = asyncio.ensure_future(self._write_late(late))
+
+    async def _write_late(self, late: dict[Instance, Refusal]) -> None:
+        """One after the other, so that no publish is turned away for their sake; none after one that failed."""
+        kept = True
+        for instance, refusal in late.items():
+            if self._unwritten.get(instance) is not refusal:
+                continue  # there is a later one by now
+            if kept:
+                kept = await self._write(instance, refusal)
+            else:
+                del self._unwritten[instance]
+
+    async def close(self) -> None:
+        """Write what is left."""
+        if self._window:
+            self._window.cancel()
+        if self._writing_late:
+            await self._writing_late
+        await self._write_late(self._late)
 
     async def last(self, instance: Instance, *, now: int) -> Refusal | None:
         """
@@ -46,4 +110,6 @@ class Refusals:
         Raises:
             StoreUnavailable.
         """
+        if unwritten := self._unwritten.get(instance):
+            return unwritten
         return await self._store.read(lambda connection: refusals.read(connection, instance, now=now))

@@ -47,10 +47,10 @@ def check_meta(meta: Mapping[str, str], *, max_value_chars: int) -> None:
             )
 
 
-def printable(text: str) -> str:
-    """*text* as an error message can show it: printable, at most 60 characters."""
-    shown = "".join(character if character.isprintable() else "�" for character in text[:60])
-    return shown + "…" if len(text) > 60 else shown
+def printable(text: str, most: int = 60) -> str:
+    """*text* as a message can show it: printable, at most so many characters."""
+    shown = "".join(character if character.isprintable() else "�" for character in text[:most])
+    return shown + "…" if len(text) > most else shown
 
 
 def decide_publish(

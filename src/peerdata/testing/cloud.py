@@ -55,12 +55,21 @@ class Cloud:
 
     Args:
         poll_after_s: What callers are told; small, so that tests do not wait.
+        max_wait_s: The longest that ``peer_data.json?wait=`` is held, as by ``[limits] max_wait``; 0: it is not held.
         old_agent: Errors reach the instances as from neutron before 2025.2: with a page in place of their body.
         without_peerdata: Plain nova.
     """
 
-    def __init__(self, *, poll_after_s: float = 0.05, old_agent: bool = False, without_peerdata: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        poll_after_s: float = 0.05,
+        max_wait_s: float = 0.0,
+        old_agent: bool = False,
+        without_peerdata: bool = False,
+    ) -> None:
         self.poll_after_s = poll_after_s
+        self.max_wait_s = max_wait_s
         self.old_agent = old_agent
         self.without_peerdata = without_peerdata
         self.requests: list[str] = []
@@ -68,6 +77,8 @@ class Cloud:
         self.bodies = 0
         """How many requests had a body."""
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._closed = False
         self._projects: dict[str, Project] = {}
         self._instances: dict[str, Instance] = {}
         self._faults: list[int | str] = []
@@ -87,6 +98,9 @@ class Cloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server
+        with self._lock:
+            self._closed = True
+            self._changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
 
@@ -109,6 +123,7 @@ class Cloud:
         with self._lock:
             self._instances.pop(instance.uuid, None)
             self._projects[instance.project].leave(instance.uuid)
+            self._changed.notify_all()
 
     def fail(self, *faults: int | str) -> None:
         """
@@ -139,6 +154,8 @@ class Cloud:
                 if found is None or instance is None:
                     raise Refusal(404, "identity.unknown", "there is no such instance")
                 answer = self._answer(instance, method, unquote(found[2]), query, body)
+                if method == "POST":
+                    self._changed.notify_all()
             except Refusal as refusal:
                 page = self.old_agent or self.without_peerdata
                 status = 403 if refusal.status == 413 else refusal.status
@@ -208,8 +225,14 @@ class Cloud:
             raise Refusal(400, "parameter.invalid", "wait must be a number of seconds", parameter="wait")
         if since is not None and not (re.fullmatch(r"[0-9]{1,19}", since) and int(since) < 2**63):
             raise Refusal(400, "parameter.invalid", "since must be a revision", parameter="since")
-        news = project.news(None if since is None else int(since), prefix)
-        return _json({**news, "self": instance.uuid, "poll_after_s": self.poll_after_s})
+        after = None if since is None else int(since)
+
+        def tells() -> bool:
+            news = project.news(after, prefix)
+            return self._closed or bool(news["full"] or news["peers"] or news["removed"])
+
+        self._changed.wait_for(tells, min(float(wait), self.max_wait_s))
+        return _json({**project.news(after, prefix), "self": instance.uuid, "poll_after_s": self.poll_after_s})
 
     def _answer_cluster(
         self, instance: Instance, project: Project, method: str, name: str, what: str, given: list[tuple[str, str]]

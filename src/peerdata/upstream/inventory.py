@@ -17,16 +17,34 @@ The inventory: a YAML file that says which instance has which address, for use w
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import threading
 import uuid as uuids
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.resolver import Resolver
+from yaml.scanner import Scanner
 
 from peerdata.errors import SettingsInvalid
 from peerdata.model import Instance
+
+try:
+    from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]
+except ImportError:  # a PyYAML that was built without libyaml: three times as slow
+
+    class _Parser(Reader, Scanner, Parser):  # type: ignore[no-redef]
+        def __init__(self, text: str) -> None:
+            Reader.__init__(self, text)
+            Scanner.__init__(self)
+            Parser.__init__(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +61,16 @@ class Listed:
 
 
 class Inventory:
-    """Instances by address, from a file that can be read again while the service runs."""
+    """
+    Instances by address, from a file that can be read again while the service runs.
+
+    Raises:
+        SettingsInvalid: it cannot be read, and where in it the fault is.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._by_address: dict[str, Listed] = {}
-        self._by_instance: dict[Instance, Listed] = {}
-        self.reload()
+        self._by_address, self._by_instance = _load(path)
 
     def find(self, address: str) -> Listed | None:
         """The instance with that source address."""
@@ -59,9 +80,11 @@ class Inventory:
         """What the file says of an instance; None where it has just been taken out."""
         return self._by_instance.get(instance)
 
-    def reload(self) -> int:
+    async def reload(self) -> int:
         """
         Read the file again; all of it counts from now on, or, where it is wrong, nothing of it.
+
+        Read beside the event loop: 20 000 instances take seconds, in which nobody else would be answered.
 
         Returns:
             How many instances it has.
@@ -69,34 +92,85 @@ class Inventory:
         Raises:
             SettingsInvalid: it cannot be read, and where in it the fault is.
         """
-        by_address: dict[str, Listed] = {}
-        by_instance: dict[Instance, Listed] = {}
-        uuids: set[str] = set()
-        for number, record in enumerate(self._read(), start=1):
-            where = f"{self._path}: instance {number}"
-            listed, addresses = _parse(record, where)
-            if listed.instance.uuid in uuids:
-                raise SettingsInvalid(f"{where}: uuid {listed.instance.uuid} is there twice")
-            uuids.add(listed.instance.uuid)
-            by_instance[listed.instance] = listed
-            for address in addresses:
-                if address in by_address:
-                    raise SettingsInvalid(f"{where}: address {address} is another instance's already")
-                by_address[address] = listed
-        self._by_address, self._by_instance = by_address, by_instance
-        return len(by_instance)
-
-    def _read(self) -> list[Any]:
+        given_up = threading.Event()
         try:
-            content = yaml.safe_load(Path(self._path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingsInvalid(f"cannot read the inventory '{self._path}': {error.strerror}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8, or no date
-            raise SettingsInvalid(f"{self._path} is not YAML: {' '.join(str(error).split())}") from error
-        instances = content.get("instances") if isinstance(content, dict) else None
-        if not isinstance(instances, list) or not instances:
-            raise SettingsInvalid(f"{self._path}: at its top there must be 'instances:' with a list of them")
-        return instances
+            self._by_address, self._by_instance = await asyncio.to_thread(_load, self._path, given_up)
+        finally:
+            given_up.set()  # a service that stops waits for its threads
+        return len(self._by_instance)
+
+
+def _load(path: str, given_up: threading.Event | None = None) -> tuple[dict[str, Listed], dict[Instance, Listed]]:
+    """All instances of the file, by address and by identity; raises `SettingsInvalid` too when *given_up*."""
+    by_address: dict[str, Listed] = {}
+    by_instance: dict[Instance, Listed] = {}
+    uuids: set[str] = set()
+    for number, record in enumerate(_read(path, given_up), start=1):
+        where = f"{path}: instance {number}"
+        listed, addresses = _parse(record, where)
+        if listed.instance.uuid in uuids:
+            raise SettingsInvalid(f"{where}: uuid {listed.instance.uuid} is there twice")
+        uuids.add(listed.instance.uuid)
+        by_instance[listed.instance] = listed
+        for address in addresses:
+            if address in by_address:
+                raise SettingsInvalid(f"{where}: address {address} is another instance's already")
+            by_address[address] = listed
+    return by_address, by_instance
+
+
+class _Repeated(ValueError):
+    """A mapping has a key twice; it says where."""
+
+
+class _Loader(Composer, _Parser, SafeConstructor, Resolver):
+    """
+    YAML's plain values, a key of a mapping once.
+
+    The parser is libyaml's, the composer PyYAML's own: libyaml's would let a repeated key pass, and takes the process
+    down where a file is nested a hundred thousand deep.
+    """
+
+    def __init__(self, text: str, given_up: threading.Event | None) -> None:
+        self._given_up = given_up
+        _Parser.__init__(self, text)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """One mapping; YAML says that its keys are unique (1.2.2, 3.2.1.3), and PyYAML lets the last one win."""
+        if self._given_up and self._given_up.is_set():
+            raise ValueError("reading it was given up")
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in lines:
+                raise _Repeated(f"line {line}: the key '{key.value}' is there already, in line {lines[name]}")
+            lines[name] = line
+        return node
+
+
+def _read(path: str, given_up: threading.Event | None) -> list[Any]:
+    try:
+        loader = _Loader(Path(path).read_text(encoding="utf-8"), given_up)
+        try:
+            content = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except OSError as error:
+        raise SettingsInvalid(f"cannot read the inventory '{path}': {error.strerror}") from error
+    except _Repeated as error:
+        raise SettingsInvalid(f"{path}: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8, or no date
+        raise SettingsInvalid(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    instances = content.get("instances") if isinstance(content, dict) else None
+    if not isinstance(instances, list) or not instances:
+        raise SettingsInvalid(f"{path}: at its top there must be 'instances:' with a list of them")
+    return instances
 
 
 def _parse(record: Any, where: str) -> tuple[Listed, list[str]]:

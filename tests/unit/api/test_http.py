@@ -12,7 +12,9 @@ import httptools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
+from peerdata import metrics
 from peerdata.api.connection import LINGER_BYTES, SLICE_BYTES, TURNED_AWAY, Common, Connection
 from peerdata.api.exchange import (
     CLOSES,
@@ -820,3 +822,47 @@ def test_over_the_limit_some_are_told_and_the_rest_are_dropped() -> None:
         assert talk.notes.written.endswith(b"peerdata.server.busy")
     assert talks[-1].notes.written == b""
     assert talks[-1].notes.calls == ["abort"]
+
+
+def turned_away(listener: str, reason: str) -> float:
+    """What the metrics have counted."""
+    labels = {"listener": listener, "reason": reason}
+    return REGISTRY.get_sample_value("peerdata_turned_away_total", labels) or 0
+
+
+def test_connections_over_the_limit_are_counted_by_what_became_of_them() -> None:
+    before = [turned_away("instances", reason) for reason in ("max_connections", "dropped", "stopping")]
+    common = Common(lambda _: Answer(200, b""), Talk.refuse, HttpLimits(connections=3), date=DATE)
+    for _ in range(3 + TURNED_AWAY + 2):
+        Talk(common=common)
+    common.closing = True
+    Talk(common=common)
+    after = [turned_away("instances", reason) for reason in ("max_connections", "dropped", "stopping")]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [TURNED_AWAY, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00", "not_http"),
+        (b"GET / HTTP/3.0\r\n\r\n", "not_http"),
+        (GET + b"x: " + b"y" * 100_000, "head_too_large"),
+        (GET + b"x: y", "head_timeout"),
+    ],
+    ids=["TLS on a plain port", "another version", "a long head", "a slow head"],
+)
+def test_what_is_not_read_to_its_end_is_counted_with_the_reason(data: bytes, reason: str) -> None:
+    before = turned_away("operators", reason)
+    talk = Talk(common=Common(lambda _: Answer(200, b""), Talk.refuse, HttpLimits(), "operators", date=DATE))
+    talk.say(data)
+    talk.pass_time(1000)
+    assert turned_away("operators", reason) == before + 1
+
+
+def test_a_connection_that_was_answered_or_said_nothing_is_not_counted_as_turned_away() -> None:
+    before = [sample.value for metric in metrics.TURNED_AWAY.collect() for sample in metric.samples]
+    talk = Talk()
+    talk.say(GET + b"\r\n")
+    talk.pass_time(1000)
+    Talk().pass_time(1000)
+    assert [sample.value for metric in metrics.TURNED_AWAY.collect() for sample in metric.samples] == before

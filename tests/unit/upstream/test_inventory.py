@@ -1,12 +1,18 @@
 """The inventory file: what it says, and that a wrong one is refused whole, with the place of the fault."""
 
+import asyncio
+import importlib.util
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from peerdata.errors import SettingsInvalid
 from peerdata.model import Instance
+from peerdata.upstream import inventory as inventory_module
 from peerdata.upstream.inventory import Inventory
 
 UUID = "7f3c1c0e-4b1e-4b6e-9d5e-0d0f6a3b2c11"
@@ -126,6 +132,14 @@ WRONG = [
     ("a uuid twice", one() + another(addresses="[10.0.0.2]"), f"instance 2: uuid {UUID} is there twice"),
     ("an address twice", one() + another(uuid=OTHER), "instance 2: address 10.0.0.1"),
     (
+        "a key twice",
+        one() + "    name: a\n    meta: {}\n    name: b\n",
+        "line 7: the key 'name' is there already, in line 5",
+    ),
+    ("the list twice", one() + one(uuid=OTHER), "line 5: the key 'instances' is there already, in line 1"),
+    ("a key of meta twice", one(meta="{role: a, 'role': b}"), "line 5: the key 'role' is there already, in line 5"),
+    ("nested without end", "instances: " + "[" * 100_000, "is not YAML"),
+    (
         "an address twice, written differently",
         one(addresses="['2001:db8::1']") + another(uuid=OTHER, addresses="['2001:0DB8:0::1']"),
         "instance 2: address 2001:db8::1",
@@ -158,33 +172,106 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 # Reading it again
 
 
-def test_reading_it_again_takes_in_what_changed(write: Write) -> None:
+async def test_reading_it_again_takes_in_what_changed(write: Write) -> None:
     inventory = Inventory(write(one()))
     write(one(addresses="[10.0.0.2]") + another(uuid=OTHER, addresses="[10.0.0.3]"))
-    assert inventory.reload() == 2
+    assert await inventory.reload() == 2
     assert inventory.find("10.0.0.1") is None
     assert inventory.find("10.0.0.2") is not None
     assert inventory.describe(Instance(OTHER, "blue")) is not None
 
 
 @pytest.mark.parametrize("text", [row[1] for row in WRONG], ids=[row[0] for row in WRONG])
-def test_a_wrong_file_leaves_the_old_one_in_force(write: Write, text: str) -> None:
+async def test_a_wrong_file_leaves_the_old_one_in_force(write: Write, text: str) -> None:
     inventory = Inventory(write(one()))
     listed = inventory.find("10.0.0.1")
     write(text)
     with pytest.raises(SettingsInvalid):
-        inventory.reload()
+        await inventory.reload()
     assert inventory.find("10.0.0.1") is listed
     assert inventory.describe(Instance(UUID, "blue")) is listed
 
 
-def test_a_file_that_is_gone_leaves_the_old_one_in_force(write: Write) -> None:
+async def test_a_file_that_is_gone_leaves_the_old_one_in_force(write: Write) -> None:
     path = write(one())
     inventory = Inventory(path)
-    Path(path).unlink()
+    os.unlink(path)
     with pytest.raises(SettingsInvalid):
-        inventory.reload()
+        await inventory.reload()
     assert inventory.find("10.0.0.1") is not None
+
+
+def large() -> str:
+    """3000 instances more."""
+    return "".join(
+        another(uuid=f"00000000-0000-4000-8000-{number:012}", addresses=f"[10.1.{number >> 8}.{number & 255}]")
+        for number in range(3000)
+    )
+
+
+async def test_while_a_large_file_is_read_again_everybody_else_is_answered(write: Write) -> None:
+    """The old one is in force until all of the new one is there."""
+    inventory = Inventory(write(one()))
+    write(one(addresses="[10.0.0.2]") + large())
+    reading = asyncio.ensure_future(inventory.reload())
+    turns = 0
+    while not reading.done():
+        assert inventory.find("10.0.0.1") is not None
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert reading.result() == 3001
+    assert inventory.find("10.0.0.1") is None
+    assert turns > 10
+
+
+async def test_reading_that_nobody_waits_for_any_more_ends(write: Write) -> None:
+    """A service that stops waits for its threads, and has ten seconds for all of it."""
+    inventory = Inventory(write(one()))
+    write(one(addresses="[10.0.0.2]") + large())
+    ended: list[object] = []
+    load = inventory_module._load
+
+    def note(*words: Any) -> Any:
+        try:
+            ended.append(load(*words))
+        except SettingsInvalid as error:
+            ended.append(error.message)
+        return {}, {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inventory_module, "_load", note)
+        reading = asyncio.ensure_future(inventory.reload())
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()
+    assert "given up" in str(ended)
+    assert inventory.find("10.0.0.1") is not None
+
+
+def test_a_key_that_is_merged_in_is_not_there_twice(write: Write) -> None:
+    """YAML's merge (``<<``) is for what is said anew."""
+    text = "usual: &usual {project_id: blue, meta: {a: '1'}}\ninstances:\n"
+    for number in (1, 2):
+        own = f"uuid: {UUID[:-1]}{number}, addresses: [10.0.0.{number}], meta: {{a: '{number}'}}"
+        text += f"  - {{<<: *usual, {own}}}\n"
+    listed = Inventory(write(text)).find("10.0.0.2")
+    assert listed is not None
+    assert (listed.instance.project_id, listed.meta) == ("blue", {"a": "2"})
+
+
+def test_without_libyaml_it_is_read_the_same(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml.cyaml", None)
+    spec = importlib.util.find_spec("peerdata.upstream.inventory")
+    assert spec is not None
+    assert spec.loader is not None
+    slow = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, slow)  # dataclasses look their module up
+    spec.loader.exec_module(slow)
+    assert slow._Parser.__module__ == spec.name
+    assert slow.Inventory(write(one(meta="{role: web}"))).find("10.0.0.1").meta == {"role": "web"}
+    with pytest.raises(SettingsInvalid, match="the key 'a' is there already"):
+        slow.Inventory(write(one(meta="{a: x, a: y}")))
 
 
 @pytest.mark.parametrize("name", ["2020-13-01", "2020-01-01 25:00:00"])

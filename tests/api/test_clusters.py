@@ -209,7 +209,7 @@ async def test_a_wrong_term_is_a_400(alice: Guest, query: str) -> None:
     assert heard.status == 400
 
 
-@pytest.mark.parametrize("name", ["", "a b", "ü", "a" * 65, "%00", "a%2Fb", "a+b"])
+@pytest.mark.parametrize("name", ["", "a b", "ü", "a" * 65, "%00", ".", "..", "%2e", "a%2Fb", "a+b"])
 async def test_a_name_that_no_cluster_can_have_is_refused(alice: Guest, name: str) -> None:
     heard = await ask(alice, "size=3", name)
     assert heard.status in (400, 404), heard  # a slash in it makes another path
@@ -236,6 +236,27 @@ async def test_a_project_has_so_many_clusters_and_no_more(build: Build) -> None:
     assert heard.code == "quota.reached"
     assert (heard.error["limit"], heard.error["scope"]) == (2, "clusters")
     assert (await verdict(alice, name="two"))["verdict"] == "bootstrap"
+
+
+async def test_an_instance_is_a_member_of_so_many_clusters_and_others_have_room(build: Build) -> None:
+    parts = await build(limits={"max_clusters_per_project": 3, "max_clusters_per_instance": 2})
+    alice, bob = guest_of(parts, ALICE), guest_of(parts, BOB)
+    for name in ("one", "two", "one"):
+        await verdict(alice, name=name)
+    heard = await ask(alice, name="three")
+    assert (heard.code, heard.error["limit"], heard.error["scope"]) == ("quota.reached", 2, "clusters")
+    assert (await verdict(bob, name="three"))["verdict"] == "bootstrap"
+
+
+async def test_a_cluster_that_all_have_left_takes_no_room_and_keeps_its_term(build: Build, command: Any) -> None:
+    alice = guest_of(await build(limits={"max_clusters_per_project": 1}), ALICE)
+    await verdict(alice, name="one")
+    assert (await ask(alice, name="two")).code == "quota.reached"
+    assert await command("cluster", "reset", "blue", "one") == 0
+    await verdict(alice, name="two")
+    assert (await ask(alice, name="one")).code == "quota.reached"
+    assert await command("cluster", "reset", "blue", "two") == 0
+    assert (await verdict(alice, name="one"))["term"] == 2
 
 
 async def test_a_dated_version_has_clusters_too(alice: Guest) -> None:

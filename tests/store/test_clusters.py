@@ -32,7 +32,10 @@ async def enter(engine: Engine, who: Instance, name: str = "db", plan: ClusterPl
         return verdict.enter(cluster or verdict.begin(plan), plan, who.uuid)
 
     return await engine.write(
-        lambda connection: clusters.change(connection, PROJECT, name, decide, offer=published, most=50), PROJECT
+        lambda connection: clusters.change(
+            connection, PROJECT, name, decide, offer=published, entering=who, room=clusters.Room(50, 100)
+        ),
+        PROJECT,
     )
 
 

@@ -18,7 +18,7 @@ from peerdata.service import verdict
 from peerdata.service.publish import Publisher
 from peerdata.service.rolls import Rolls
 from peerdata.store import clusters
-from peerdata.store.clusters import Roll
+from peerdata.store.clusters import Roll, Room
 from peerdata.store.engine import Engine
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Clusters:
 
     Args:
         clock: Seconds; only differences count.
-        most: How many a project may have.
+        room: How many there may be.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Clusters:
         is_gone: IsGone,
         clock: Callable[[], float],
         *,
-        most: int,
+        room: Room,
     ) -> None:
         self._store = store
         self._rolls = rolls
         self._publisher = publisher
         self._is_gone = is_gone
         self._clock = clock
-        self._most = most
+        self._room = room
         self._asked_at: dict[Instance, float] = {}
         self._questions: dict[Instance, asyncio.Task[None]] = {}
 
@@ -117,7 +117,7 @@ class Clusters:
 
         roll = await self._store.write(
             lambda connection: clusters.change(
-                connection, caller.project_id, name, decide, offer=offer, most=self._most
+                connection, caller.project_id, name, decide, offer=offer, entering=caller, room=self._room
             ),
             lane=caller.project_id,
         )

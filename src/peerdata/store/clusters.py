@@ -52,6 +52,14 @@ class Roll:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many clusters there may be that have members: of a project, and with one instance among them."""
+
+    of_project: int
+    of_instance: int
+
+
 def read(connection: Connection, project_id: str, name: str) -> Roll:
     """The cluster as it is."""
     which = {"project_id": project_id, "name": name}
@@ -67,23 +75,24 @@ def change(
     decide: Change,
     *,
     offer: entries.Offer | None = None,
-    most: int | None = None,
+    entering: Instance | None = None,
+    room: Room | None = None,
 ) -> Roll:
     """
     Let *decide* say how the cluster goes on, and publish *offer* with it, both or neither.
 
     Args:
-        most: How many clusters the project may have.
+        entering: Who may come onto the roll by this, if that is so and if there is *room*.
 
     Raises:
-        QuotaReached: it would be one more.
+        QuotaReached: there is none.
     """
     which = {"project_id": project_id, "name": name}
     entries.lock_project(connection, project_id)
     before = _read_cluster(connection, which)
     after = decide(before)
-    if before is None and after is not None and most is not None:
-        _check_room(connection, project_id, most)
+    if entering and room and after and after.member(entering.uuid) and not (before and before.member(entering.uuid)):
+        _check_room(connection, entering, room, begins=not (before and before.members))
     if offer:
         entries.publish_offer(connection, offer)
     if after is not None and after != before:
@@ -137,14 +146,21 @@ def _read_cluster(connection: Connection, which: Mapping[str, str]) -> Cluster |
     )
 
 
-def _check_room(connection: Connection, project_id: str, most: int) -> None:
-    there = connection.execute(
-        select(func.count()).select_from(_cluster).where(_cluster.c.project_id == project_id)
-    ).scalar_one()
-    if there >= most:
+def _check_room(connection: Connection, entering: Instance, room: Room, *, begins: bool) -> None:
+    """One without members keeps its term for whoever begins it anew, and takes no room."""
+    of_project = _member.c.project_id == entering.project_id
+    count = select(func.count(_member.c.cluster.distinct()))
+    if begins and (there := connection.execute(count.where(of_project)).scalar_one()) >= room.of_project:
         raise QuotaReached(
-            f"the project has {there} clusters and may have {most}; use the name of one that is there",
-            limit=most,
+            f"the project has {there} clusters and may have {room.of_project}; use the name of one that is there",
+            limit=room.of_project,
+            scope="clusters",
+        )
+    its = connection.execute(count.where(of_project, _member.c.uuid == entering.uuid)).scalar_one()
+    if its >= room.of_instance:
+        raise QuotaReached(
+            f"the instance is a member of {its} clusters and may be one of {room.of_instance}",
+            limit=room.of_instance,
             scope="clusters",
         )
 

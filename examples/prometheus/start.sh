@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 # A Prometheus that watches all its peers, itself included. Runs at each start, as the user prometheus.
-IP=$(hostname -I | cut -d' ' -f1) DIR=/run/peerdata
+IP=$(hostname -I | cut -d' ' -f1) DIR=$RUNTIME_DIRECTORY
 peerdata publish prometheus_addr="$IP" prometheus_name="$(hostname)"
 cat > $DIR/prometheus.yml <<END
 scrape_configs: [{job_name: peers, scrape_interval: 5s, file_sd_configs: [{files: [$DIR/targets.json]}]}]

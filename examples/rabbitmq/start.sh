@@ -5,7 +5,7 @@
 # same /var/lib/rabbitmq/.erlang.cookie: it is their common secret, so it comes with the image and not by peerdata.
 SIZE=3 IP=$(hostname -I | cut -d' ' -f1)
 export RABBITMQ_USE_LONGNAME=true RABBITMQ_NODENAME="rabbit@$IP"
-told=$(peerdata join rabbitmq --size $SIZE --until-ready rabbitmq_addr="$IP" --format env) && eval "$told"
+told=$(peerdata join rabbitmq --size $SIZE --until-ready rabbitmq_addr="$IP" --format env); eval "$told"
 NAME=formed-$PEERDATA_TERM IN=/var/lib/rabbitmq/in-$PEERDATA_TERM # the cluster's name, and that this node is in it
 found() { rabbitmqctl set_cluster_name "$NAME" && touch "$IN" && peerdata formed rabbitmq; }
 # Who is new leaves what it was in, and joins a node that has the cluster's name: others may be as new.

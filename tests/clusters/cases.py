@@ -99,6 +99,18 @@ class Cluster:
         self._switch_on(self.members[-1])
         return self._stands()
 
+    def power_cut(self) -> float:
+        """All lose their power at one moment, while one lags behind: they come back, and nothing committed is lost."""
+        has = self._software.commit(self.members) if self._software.commit else None
+        for machine in self.members:
+            machine.switch_off()
+        for machine in self._shuffled():
+            self._switch_on(machine)
+        took_s = self._stands()
+        if has and (lost := [machine.name for machine in self.members if not has(machine)]):
+            raise Wrong(f"{', '.join(lost)} lost what was committed before the power cut")
+        return took_s
+
     def _begin(self) -> None:
         self._bed.new_project()
         self.members = self._bed.machines[: self._software.size]
@@ -194,6 +206,7 @@ def faults(software: Software) -> list[Fault]:
     found = [
         Fault("a member rebuilt", Cluster.rebuilt, True),
         Fault("a member added later", Cluster.added, True),
+        Fault("a power cut of all", Cluster.power_cut, True, quick=False),
     ]
     if not software.founders:
         return found

@@ -106,6 +106,7 @@ class Machine:
             "START": f"/usr/local/sbin/start-{software}",
             "OWNER": owner,
             "PEERDATA_STATE": "/run/peerdata",
+            "RUNTIME_DIRECTORY": "/run/peerdata",
         }
         alone = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
         command = ["ip", "netns", "exec", self.namespace, *alone, "sh", "-c", _BOOT]

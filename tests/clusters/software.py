@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The peerdata authors
 """What the cases have to know of one software, and nothing more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,10 @@ class Stands(Protocol):
     """Whether these machines, and no others, are one cluster that works: by what each of them says of itself."""
 
     def __call__(self, machines: Sequence[Machine]) -> bool: ...
+
+
+Has = Callable[[Machine], bool]
+"""Whether a machine has what was committed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Software:
         size: How many the script's SIZE says.
         environment: More of it for the start script.
         within_s: How long anything may take before it has failed.
+        commit: Commits something in a cluster that stands, while the last of the machines lags behind.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Software:
     size: int = 3
     environment: Mapping[str, str] = field(default_factory=dict)
     within_s: float = 90.0
+    commit: Callable[[Sequence[Machine]], Has] | None = None
 
 
 def same(answers: Sequence[object]) -> bool:

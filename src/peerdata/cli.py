@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import resource
+import shlex
 import signal
 import sys
 import uuid
@@ -27,6 +28,8 @@ from oslo_log import log
 from peerdata import __version__, workers
 from peerdata.errors import PeerdataError, SettingsInvalid
 from peerdata.guest import cli as guest_cli
+from peerdata.guest.progress import printable
+from peerdata.model import Cluster, Founders
 from peerdata.service import verdict
 from peerdata.settings import SECTIONS, Settings, load
 from peerdata.store import migrate, repairs
@@ -36,6 +39,9 @@ Command = Callable[[Settings, cfg.ConfigOpts, argparse.Namespace], int]
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 
 DEFAULT_CONFIG_FILE = "/etc/peerdata/peerdata.conf"
+
+TELLING_KEYS = ("addr", "name")
+"""How keys end that tell a person which machine a member is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,22 +111,44 @@ def _parser() -> argparse.ArgumentParser:
     command = of_instance.add_parser(
         "remove",
         parents=[common],
-        help="take all its keys away, as when it left; peers see it gone, and it may publish anew. The service may run",
+        help="take all its keys away, and it off all clusters, as when it left; peers see it gone, and it may publish "
+        "anew. The service may run",
     )
     command.add_argument("uuid", help="the instance")
     command.set_defaults(run=remove_instance)
 
     clusters = commands.add_parser("cluster", help="who bootstraps, who joins")
     of_cluster = clusters.add_subparsers(metavar="COMMAND", required=True)
-    command = of_cluster.add_parser("list", parents=[common], help="print all clusters: project, name, state, term")
+    command = of_cluster.add_parser(
+        "list",
+        parents=[common],
+        help="print all clusters: project, name, state, term, and whom those wait for that form",
+    )
     command.set_defaults(run=list_clusters)
+    which = argparse.ArgumentParser(add_help=False)
+    which.add_argument("project", help="id of the project")
+    which.add_argument("name", help="of the cluster")
+    sure = argparse.ArgumentParser(add_help=False)
+    sure.add_argument(
+        "--yes", action="store_true", help="also if it is formed: all its members are stopped, or their data not wanted"
+    )
+    command = of_cluster.add_parser(
+        "show", parents=[common, which], help="print one: what it waits for, and its roll with addresses and names"
+    )
+    command.set_defaults(run=show_cluster)
+    command = of_cluster.add_parser(
+        "remove",
+        parents=[common, which, sure],
+        help="take one instance off the roll of one, as when it does not exist any more: make sure that it is off. Its "
+        "keys and its other clusters stay. The service may run",
+    )
+    command.add_argument("uuid", help="the instance")
+    command.set_defaults(run=remove_member)
     command = of_cluster.add_parser(
         "reset",
-        parents=[common],
+        parents=[common, which, sure],
         help="empty the roll of one, in a new term: whoever asks then forms it anew. The service may run",
     )
-    command.add_argument("project", help="id of the project")
-    command.add_argument("name", help="of the cluster")
     command.set_defaults(run=reset_cluster)
     return parser
 
@@ -139,6 +167,8 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace)
     with workers.share_metrics() if several else nullcontext():
         from peerdata import app  # only now: it imports what counts
 
+        if most_files != resource.RLIM_INFINITY:
+            app.warn_of_few_files(settings, most_files)
         app.prepare(settings)
         listeners = app.Listeners.open(settings)
         make_service = partial(app.Service, settings, listeners, conf.mutate_config_files)
@@ -208,19 +238,15 @@ def list_instances(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.
 def remove_instance(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
     """Take an instance's keys away, in every project that knows it."""
     database = settings.database
-    try:
-        parsed.uuid = str(uuid.UUID(parsed.uuid))
-    except ValueError as error:
-        raise SettingsInvalid(f"'{parsed.uuid}' is no UUID of an instance") from error
+    uuid_ = _read_uuid(parsed.uuid)
     gone = repairs.remove_instance(
-        database.connection, parsed.uuid, leave=verdict.leave, busy_timeout_s=database.busy_timeout
+        database.connection, uuid_, leave=verdict.leave, busy_timeout_s=database.busy_timeout
     )
     if not gone:
-        print(f"peerdata: instance {parsed.uuid} has published nothing", file=sys.stderr)
-        return 1
+        return _fail(f"instance {uuid_} has published nothing")
     for project_id, (keys, rolls) in gone.items():
         of_clusters = f", and it from the rolls of {rolls} clusters" if rolls else ""
-        print(f"removed {keys} keys of instance {parsed.uuid} in project {project_id}{of_clusters}")
+        print(f"removed {keys} keys of instance {uuid_} in project {project_id}{of_clusters}")
     return 0
 
 
@@ -228,22 +254,113 @@ def list_clusters(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.N
     """Print all clusters."""
     database = settings.database
     for project_id, name, cluster in repairs.list_clusters(database.connection, busy_timeout_s=database.busy_timeout):
-        state = "formed" if cluster.formed else "forming"
-        print(
-            f"{project_id} {name} {state} term={cluster.term} size={cluster.plan.size} "
-            f"founders={cluster.plan.founders.value} members={len(cluster.members)}"
+        print(f"{project_id} {name} {_state(cluster)} members={len(cluster.members)}{_waits_for(cluster)}")
+    return 0
+
+
+def show_cluster(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
+    """Print one cluster, its roll, and what it waits for."""
+    database = settings.database
+    roll = repairs.read_cluster(database.connection, parsed.project, parsed.name, busy_timeout_s=database.busy_timeout)
+    cluster = roll.cluster
+    if cluster is None:
+        return _fail(_unheard_of(parsed))
+    closed = str(cluster.plan.closed).lower()
+    print(f"{parsed.project} {parsed.name} {_state(cluster)} closed={closed} members={len(cluster.members)}")
+    print(f"waiting: {verdict.explain_wait(cluster) or 'for nobody, the cluster is formed'}")
+    for member in cluster.members:
+        role = "founder" if member.founder else "member"
+        meta = roll.metas.get(member.uuid, {})
+        # What a guest published must neither steer the operator's terminal nor look like another word of the line.
+        told = [shlex.quote(printable(f"{key}={value}")) for key, value in meta.items() if key.endswith(TELLING_KEYS)]
+        print(" ".join([str(member.ordinal), member.uuid, role, *told]))
+    return 0
+
+
+def remove_member(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
+    """Take one instance off one roll."""
+    uuid_ = _read_uuid(parsed.uuid)
+    changed = _change_cluster(settings, parsed, lambda cluster: verdict.leave(cluster, uuid_))
+    if changed is None:
+        return _fail(_unheard_of(parsed))
+    before, after = changed
+    if before.member(uuid_) is None:
+        return _fail(f"instance {uuid_} is not on the roll of cluster {parsed.name} of project {parsed.project}")
+    if after == before:
+        return _fail(
+            f"instance {uuid_} is the last of its cluster, so this would begin it anew: {_not_sure(parsed, before)}"
         )
+    now = f"; term {after.term}: {verdict.explain_wait(after)}" if not after.formed else ""
+    print(f"removed instance {uuid_} from the roll of cluster {parsed.name} of project {parsed.project}{now}")
     return 0
 
 
 def reset_cluster(settings: Settings, _conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> int:
     """Let a cluster begin anew."""
-    database = settings.database
-    cluster = repairs.change_cluster(
-        database.connection, parsed.project, parsed.name, verdict.reset, busy_timeout_s=database.busy_timeout
-    )
-    if cluster is None:
-        print(f"peerdata: project {parsed.project} has no cluster '{parsed.name}'", file=sys.stderr)
-        return 1
-    print(f"cluster {parsed.name} of project {parsed.project} begins anew, in term {cluster.term}")
+    changed = _change_cluster(settings, parsed, verdict.reset)
+    if changed is None:
+        return _fail(_unheard_of(parsed))
+    before, after = changed
+    if after == before:
+        return _fail(_not_sure(parsed, before))
+    print(f"cluster {parsed.name} of project {parsed.project} begins anew, in term {after.term}")
     return 0
+
+
+def _change_cluster(
+    settings: Settings, parsed: argparse.Namespace, change: Callable[[Cluster], Cluster]
+) -> tuple[Cluster, Cluster] | None:
+    """As `repairs.change_cluster`; but one that is formed begins anew only with ``--yes``, and else stays as it is."""
+
+    def decide(cluster: Cluster) -> Cluster:
+        after = change(cluster)
+        return cluster if cluster.formed and not after.formed and not parsed.yes else after
+
+    database = settings.database
+    return repairs.change_cluster(
+        database.connection, parsed.project, parsed.name, decide, busy_timeout_s=database.busy_timeout
+    )
+
+
+def _state(cluster: Cluster) -> str:
+    state = "formed" if cluster.formed else "forming"
+    return f"{state} term={cluster.term} size={cluster.plan.size} founders={cluster.plan.founders.value}"
+
+
+def _waits_for(cluster: Cluster) -> str:
+    """Whom a cluster waits for, at the end of its line."""
+    if cluster.formed:
+        return ""
+    if cluster.founders:
+        return f" waits-for={','.join(member.uuid for member in cluster.founders)}"
+    if not cluster.members:
+        return " waits-for=whoever asks first"
+    if cluster.plan.founders is Founders.ONE:
+        return " waits-for=the next that asks"
+    missing = cluster.plan.size - len(cluster.members)
+    return f" waits-for={missing} more member{'s' if missing > 1 else ''}"
+
+
+def _not_sure(parsed: argparse.Namespace, cluster: Cluster) -> str:
+    number = len(cluster.members)
+    return (
+        f"cluster {parsed.name} of project {parsed.project} is formed, {number} member{'s' if number > 1 else ''}; if "
+        "one of them still runs or has data, whoever asks next begins a second, empty or older one. Nothing was "
+        "changed: repeat with --yes if every member is stopped or its data not wanted"
+    )
+
+
+def _unheard_of(parsed: argparse.Namespace) -> str:
+    return f"project {parsed.project} has no cluster '{parsed.name}'"
+
+
+def _read_uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise SettingsInvalid(f"'{text}' is no UUID of an instance") from error
+
+
+def _fail(message: str) -> int:
+    print(f"peerdata: {message}", file=sys.stderr)
+    return 1

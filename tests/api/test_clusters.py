@@ -73,13 +73,26 @@ async def test_all_founders_are_told_the_same_list_once_there_are_enough(
 ) -> None:
     together = "size=2&founders=all"
     first = await verdict(carol, together)
-    assert (first["verdict"], first["why"]) == ("wait", "1 of 2 are on the roll")
+    assert (first["verdict"], first["why"]) == ("wait", "1 of 2 are on the roll; 1 more must ask")
     told = [await verdict(guest, together) for guest in (alice, bob, carol, alice)]
     assert [heard["verdict"] for heard in told] == ["bootstrap", "wait", "bootstrap", "bootstrap"]
     assert [member["uuid"] for member in told[2]["members"]] == [CAROL, ALICE]
     assert [member["uuid"] for member in told[3]["members"]] == [CAROL, ALICE]
     assert (await confirm(alice)).status == 200
     assert [(await verdict(guest, together))["verdict"] for guest in (alice, bob, carol)] == ["join"] * 3
+
+
+async def test_who_waits_is_told_for_whom(alice: Guest, bob: Guest, carol: Guest) -> None:
+    await verdict(alice)
+    founder = f"the founder, {ALICE}, must confirm that the cluster stands"
+    assert (await verdict(bob))["why"] == founder
+    assert (await state(carol))["why"] == f"2 of 3 are on the roll, and this instance is not; {founder}"
+    for guest in (bob, alice):
+        await verdict(guest, "size=2&founders=all", "together")
+    late = await verdict(carol, "size=2&founders=all", "together")
+    assert late["why"] == "one of the 2 founders (ordinals 0, 1) must confirm that the cluster stands"
+    await confirm(alice)
+    assert (await state(carol))["why"] == "2 of 3 are on the roll, and this instance is not"
 
 
 async def test_bootstrap_stays_bootstrap_until_it_is_confirmed(alice: Guest, bob: Guest, build: Build) -> None:
@@ -471,11 +484,154 @@ async def test_the_operator_resets_a_cluster(
     assert (await verdict(bob))["verdict"] == "join"
     assert await command("cluster", "list") == 0
     assert capsys.readouterr().out == "blue db formed term=1 size=3 founders=one members=2\n"
-    assert await command("cluster", "reset", "blue", "db") == 0
+    assert await command("cluster", "reset", "blue", "db", "--yes") == 0
     heard = await verdict(bob)
     assert (heard["verdict"], heard["term"], heard["ordinal"]) == ("bootstrap", 2, 0)
     assert (await confirm(alice, 1)).status == 409
     assert await command("cluster", "reset", "blue", "nothing") == 1
+
+
+async def test_a_formed_cluster_is_not_reset_by_somebody_who_is_not_sure(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for guest in (alice, bob):
+        await verdict(guest)
+    await confirm(alice)
+    before = await state(alice)
+    assert await command("cluster", "reset", "blue", "db") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    for words in ("formed, 2 members", "begins a second, empty or older one", "repeat with --yes"):
+        assert words in said.err
+    assert (await state(alice)) | {"poll_after_s": 0} == before | {"poll_after_s": 0}
+
+
+async def test_a_cluster_that_is_forming_is_reset_without_a_question(alice: Guest, bob: Guest, command: Any) -> None:
+    await verdict(alice)
+    await verdict(bob)
+    assert await command("cluster", "reset", "blue", "db") == 0
+    heard = await verdict(bob)
+    assert (heard["verdict"], heard["term"], heard["ordinal"]) == ("bootstrap", 2, 0)
+
+
+async def test_the_list_says_for_whom_clusters_wait_that_form(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for guest in (alice, bob):
+        await verdict(guest, "size=2", "a")
+        await verdict(guest, "size=2&founders=all", "b")
+        await verdict(guest, "size=4&founders=all", "c")
+    await verdict(alice, name="d")
+    await command("cluster", "reset", "blue", "d")
+    assert await command("cluster", "list") == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"blue a forming term=1 size=2 founders=one members=2 waits-for={ALICE}",
+        f"blue b forming term=1 size=2 founders=all members=2 waits-for={ALICE},{BOB}",
+        "blue c forming term=1 size=4 founders=all members=2 waits-for=2 more members",
+        "blue d forming term=2 size=3 founders=one members=0 waits-for=whoever asks first",
+    ]
+
+
+async def test_the_operator_is_shown_a_cluster_its_roll_and_for_whom_it_waits(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await alice.publish("hidden_addr=10.9.9.9", shared=False)
+    await verdict(alice, "size=3&meta.db_addr=10.0.0.1&meta.db_name=alice&meta.color=red")
+    await verdict(bob, "size=3&meta.addr=10.0.0.2:3306")
+    assert await command("cluster", "show", "blue", "db") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "blue db forming term=1 size=3 founders=one closed=false members=2",
+        f"waiting: the founder, {ALICE}, must confirm that the cluster stands",
+        f"0 {ALICE} founder db_addr=10.0.0.1 db_name=alice",
+        f"1 {BOB} member addr=10.0.0.2:3306",
+    ]
+    await confirm(alice)
+    await command("cluster", "show", "blue", "db")
+    formed = capsys.readouterr().out.splitlines()
+    assert formed[:2] == [
+        "blue db formed term=1 size=3 founders=one closed=false members=2",
+        "waiting: for nobody, the cluster is formed",
+    ]
+    assert len(formed) == 4
+
+
+async def test_what_a_guest_published_neither_steers_the_terminal_nor_adds_words_to_the_line(
+    alice: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await verdict(alice, "size=3&meta.db_name=%1B[2J%0A1 founder")
+    await command("cluster", "show", "blue", "db")
+    assert capsys.readouterr().out.splitlines()[2:] == [f"0 {ALICE} founder 'db_name=\\x1b[2J\\n1 founder'"]
+
+
+async def test_the_operator_takes_a_founder_off_one_roll_and_the_next_that_asks_founds(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("db", "other"):
+        await verdict(alice, "size=3&meta.addr=10.0.0.1", name)
+        await verdict(bob, "size=3", name)
+    assert await command("cluster", "remove", "blue", "db", ALICE.upper()) == 0
+    assert capsys.readouterr().out == (
+        f"removed instance {ALICE} from the roll of cluster db of project blue; "
+        "term 2: the next on the roll that asks founds it\n"
+    )
+    await command("cluster", "list")
+    assert capsys.readouterr().out.splitlines() == [
+        "blue db forming term=2 size=3 founders=one members=1 waits-for=the next that asks",
+        f"blue other forming term=1 size=3 founders=one members=2 waits-for={ALICE}",
+    ]
+    heard = await verdict(bob)
+    assert (heard["verdict"], heard["term"], [one["uuid"] for one in heard["members"]]) == ("bootstrap", 2, [BOB])
+    assert (await confirm(alice, 1)).code == "cluster.not_founder"
+    assert await bob.shared_keys() == {ALICE: {"from_server_addr": "10.0.0.1"}}
+    assert (await verdict(alice, name="other"))["verdict"] == "bootstrap"
+
+
+async def test_a_member_of_a_formed_cluster_is_taken_off_and_the_others_stay(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for guest in (alice, bob):
+        await verdict(guest)
+    await confirm(alice)
+    assert await command("cluster", "remove", "blue", "db", ALICE) == 0
+    assert capsys.readouterr().out == f"removed instance {ALICE} from the roll of cluster db of project blue\n"
+    heard = await state(bob)
+    assert (heard["formed"], heard["term"], [one["uuid"] for one in heard["members"]]) == (True, 1, [BOB])
+
+
+async def test_the_last_of_a_formed_cluster_is_taken_off_only_by_somebody_who_is_sure(
+    alice: Guest, bob: Guest, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a second one would begin, as with a reset."""
+    await verdict(alice)
+    await confirm(alice)
+    assert await command("cluster", "remove", "blue", "db", ALICE) == 1
+    assert "repeat with --yes" in capsys.readouterr().err
+    assert (await state(alice))["verdict"] == "join"
+    assert await command("cluster", "remove", "blue", "db", ALICE, "--yes") == 0
+    assert "term 2: whoever asks first begins it" in capsys.readouterr().out
+    assert (await verdict(bob))["verdict"] == "bootstrap"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("show", "blue", "nothing"), 1, "project blue has no cluster 'nothing'"),
+        (("show", "green", "db"), 1, "project green has no cluster 'db'"),
+        (("remove", "blue", "nothing", ALICE), 1, "project blue has no cluster 'nothing'"),
+        (("remove", "blue", "db", CAROL), 1, f"instance {CAROL} is not on the roll of cluster db of project blue"),
+        (("remove", "blue", "db", "carol"), 2, "'carol' is no UUID of an instance"),
+        (("reset", "green", "db"), 1, "project green has no cluster 'db'"),
+    ],
+)
+async def test_who_names_what_is_not_there_is_told_so_and_changes_nothing(
+    alice: Guest, command: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, message: str
+) -> None:
+    await verdict(alice)
+    before = await state(alice)
+    assert await command("cluster", *words) == code
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"peerdata: {message}\n")
+    assert (await state(alice)) | {"poll_after_s": 0} == before | {"poll_after_s": 0}
 
 
 async def test_a_silent_founder_is_waited_for(alice: Guest, bob: Guest) -> None:

@@ -124,22 +124,39 @@ def awaited(cluster: Cluster) -> tuple[Member, ...]:
     return cluster.founders or cluster.members
 
 
+def explain_wait(cluster: Cluster) -> str:
+    """What must happen before the cluster is formed, and by whom, for a person; empty where it is formed."""
+    if cluster.formed:
+        return ""
+    founders = cluster.founders
+    if len(founders) == 1:
+        return f"the founder, {founders[0].uuid}, must confirm that the cluster stands"
+    if founders:
+        ordinals = ", ".join(str(member.ordinal) for member in founders[:3])
+        more = ", ..." if len(founders) > 3 else ""
+        return f"one of the {len(founders)} founders (ordinals {ordinals}{more}) must confirm that the cluster stands"
+    if not cluster.members:
+        return "whoever asks first begins it"
+    if cluster.plan.founders is Founders.ONE:
+        return "the next on the roll that asks founds it"
+    return f"{cluster.plan.size - len(cluster.members)} more must ask"
+
+
 def explain(cluster: Cluster, uuid: str) -> str:
     """Why `judge` says so, for a person."""
     verdict, there, size = judge(cluster, uuid), len(cluster.members), cluster.plan.size
     if verdict is Verdict.FULL:
         return f"the cluster is closed and has its {size} members"
     if cluster.member(uuid) is None:
-        return f"{there} of {size} are on the roll, and this instance is not"
+        awaits = f"; {explain_wait(cluster)}" if not cluster.formed else ""
+        return f"{there} of {size} are on the roll, and this instance is not{awaits}"
     if verdict is Verdict.JOIN:
         return "the cluster is formed"
     if verdict is Verdict.BOOTSTRAP:
         alone = cluster.plan.founders is Founders.ONE
         return "the first on the roll starts the cluster" if alone else f"all {size} founders are on the roll"
-    if not cluster.founders:
-        return f"{there} of {size} are on the roll"
-    of_whom = "the founder" if cluster.plan.founders is Founders.ONE else "a founder"
-    return f"{of_whom} must confirm that the cluster stands"
+    awaits = explain_wait(cluster)
+    return awaits if cluster.founders else f"{there} of {size} are on the roll; {awaits}"
 
 
 def _is_full(cluster: Cluster) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from peerdata.model import Cluster, Instance
 from peerdata.store import clusters, entries, migrate
+from peerdata.store.clusters import Roll
 from peerdata.store.database import connect, translated_errors
 
 Leave = Callable[[Cluster, str], Cluster]
@@ -55,19 +56,43 @@ def list_clusters(url: str, *, busy_timeout_s: float) -> list[tuple[str, str, Cl
         return clusters.list_clusters(connection)
 
 
-def change_cluster(
-    url: str, project_id: str, name: str, change: Callable[[Cluster], Cluster], *, busy_timeout_s: float
-) -> Cluster | None:
+def read_cluster(url: str, project_id: str, name: str, *, busy_timeout_s: float) -> Roll:
     """
-    Let *change* say how a cluster goes on; None where nobody has heard of it.
+    One cluster: see `clusters.read`.
 
     Raises:
         SettingsInvalid, StoreUnavailable.
     """
     with _writing(url, busy_timeout_s) as connection:
+        return clusters.read(connection, project_id, name)
+
+
+def change_cluster(
+    url: str, project_id: str, name: str, change: Callable[[Cluster], Cluster], *, busy_timeout_s: float
+) -> tuple[Cluster, Cluster] | None:
+    """
+    Let *change* say how a cluster goes on; nothing is written where it gives what it was given.
+
+    Returns:
+        The cluster before and after; None where nobody has heard of it.
+
+    Raises:
+        SettingsInvalid, StoreUnavailable.
+    """
+    before: list[Cluster] = []
+
+    def decide(cluster: Cluster | None) -> Cluster | None:
+        if cluster is None:
+            return None
+        before.append(cluster)
+        return change(cluster)
+
+    with _writing(url, busy_timeout_s) as connection:
         if clusters.read(connection, project_id, name).cluster is None:
             return None
-        return clusters.change(connection, project_id, name, lambda cluster: cluster and change(cluster)).cluster
+        after = clusters.change(connection, project_id, name, decide).cluster
+        assert after is not None
+        return before[0], after
 
 
 def list_instances(url: str, *, busy_timeout_s: float) -> list[tuple[str, str, int, int]]:

@@ -399,6 +399,28 @@ async def test_a_founder_that_asks_again_learns_that_another_is_gone(behind_nova
     assert (heard["term"], [member["uuid"] for member in heard["members"]]) == (2, [ALICE])
 
 
+async def test_no_cluster_is_confirmed_with_a_founder_who_was_deleted_just_now(behind_nova: Cloud) -> None:
+    """Of whom nova was asked a moment before, so that nobody would ask again for seconds."""
+    together = "size=2&founders=all"
+    for guest in (behind_nova.alice, behind_nova.bob, behind_nova.alice):
+        await verdict(guest, together)
+    await until_asked_of(behind_nova, BOB)
+    del behind_nova.nova.servers[BOB]
+    heard = await confirm(behind_nova.alice)
+    assert (heard.status, heard.code, heard.error["term"]) == (409, "cluster.not_founder", 2)
+
+
+async def test_a_cluster_of_all_is_confirmed_where_nova_says_nothing_of_the_others(
+    behind_nova: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = "size=2&founders=all"
+    for guest in (behind_nova.alice, behind_nova.bob):
+        await verdict(guest, together)
+    monkeypatch.setattr("peerdata.service.clusters.CONFIRM_S", 0.1)
+    behind_nova.nova.be_silent()
+    assert (await confirm(behind_nova.alice)).json["formed"] is True
+
+
 async def until_asked_of(behind_nova: Cloud, uuid: str) -> None:
     """Until nova was asked of that instance once more than before."""
     for _ in range(200):

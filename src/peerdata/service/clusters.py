@@ -27,7 +27,10 @@ ASK_AGAIN_S = 5.0
 """Seconds before nova is asked of the same instance again, by this process."""
 
 QUESTIONS = 64
-"""Instances of whom nova is asked at once. It is never asked on behalf of a caller who waits for the answer."""
+"""Instances of whom nova is asked at once."""
+
+CONFIRM_S = 2.0
+"""How long a founder who confirms is kept waiting for what nova says of the others; nobody else waits for that."""
 
 IsGone = Callable[[Instance], Awaitable[bool]]
 """Whether an instance is known not to exist any more; raises, or False, where that cannot be told."""
@@ -132,9 +135,18 @@ class Clusters:
         """
         The caller, a founder, says that the cluster stands. A repeat changes nothing.
 
+        Of the other founders nova is asked once more, so that no cluster is formed with one that was deleted; where
+        nova keeps silent, it is.
+
         Raises:
             NotFounder; StoreUnavailable; ServerBusy.
         """
+        there = (await self._rolls.read(caller.project_id, name)).cluster
+        member = there and there.member(caller.uuid)
+        if there and member and member.founder and there.term == term:
+            questions = self._ask_of_those_awaited(there, caller, anew=True)
+            if questions:
+                await asyncio.wait(questions, timeout=CONFIRM_S)
         return await self._store.write(
             lambda connection: clusters.change(
                 connection,
@@ -145,22 +157,33 @@ class Clusters:
             lane=caller.project_id,
         )
 
-    def _ask_of_those_awaited(self, cluster: Cluster, caller: Instance) -> None:
+    def _ask_of_those_awaited(
+        self, cluster: Cluster, caller: Instance, *, anew: bool = False
+    ) -> list[asyncio.Task[None]]:
         """
-        Find out whether they still exist; the caller's next call sees what came of it.
+        Find out whether they still exist; the caller's next call sees what came of it. Returns the open questions.
 
         Also when it is told to bootstrap: what it founds with others comes to nothing if one of them is gone.
+
+        Args:
+            anew: Also of those of whom nova was asked a moment ago.
         """
+        open_questions = []
         now = self._clock()
         for member in verdict.awaited(cluster):
             suspect = Instance(member.uuid, caller.project_id)
             asked_at = self._asked_at.get(suspect)
-            recently = asked_at is not None and now - asked_at < ASK_AGAIN_S
-            if suspect == caller or recently or suspect in self._questions or len(self._questions) >= QUESTIONS:
+            recently = asked_at is not None and now - asked_at < ASK_AGAIN_S and not anew
+            if (question := self._questions.get(suspect)) is not None:
+                open_questions.append(question)
+                continue
+            if suspect == caller or recently or len(self._questions) >= QUESTIONS:
                 continue
             self._asked_at = {one: at for one, at in self._asked_at.items() if now - at < ASK_AGAIN_S}
             self._asked_at[suspect] = now
-            self._questions[suspect] = asyncio.ensure_future(self._take_out_if_gone(suspect))
+            self._questions[suspect] = task = asyncio.ensure_future(self._take_out_if_gone(suspect))
+            open_questions.append(task)
+        return open_questions
 
     async def _take_out_if_gone(self, suspect: Instance) -> None:
         try:

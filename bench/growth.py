@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.crowd import PEER_DATA, SHARED, Crowd, instances_of
-from bench.exchange import Check, ask, request
+from bench.exchange import Check, ask, holds, request
 from bench.goals import Verdict, at_most
 from bench.load import Load
 from bench.load.guests import Guests, in_rounds, send
@@ -38,6 +38,9 @@ PROJECTS = (10, 1_000, 100_000)
 
 USUAL_PEERS = 100
 USUAL_PROJECTS = 1_000
+
+MOST_SIZE = 1_000
+"""Of a cluster."""
 
 OTHERS_INSTANCES = 4
 """Of each project that is only stored."""
@@ -73,11 +76,13 @@ class Step:
     publish: Line
     pair: Line
     """For each of the two calls of a pair."""
+    member: Line | None
+    """Of a cluster of all these peers, that waits and asks again; None where they are too many for one."""
 
     @property
     def lines(self) -> list[Line]:
         """All of them."""
-        return [self.read, self.poll, self.publish, self.pair]
+        return [self.read, self.poll, self.publish, self.pair, *([self.member] if self.member else [])]
 
 
 @dataclass(frozen=True)
@@ -112,14 +117,17 @@ def grow(stage: Stage, tools: Tools) -> Growth:
     poll = _measure("a quiet poll", [place.poll() for place in places], stage, rounds=ROUNDS)
     publish = _measure("a publish", [place.publish() for place in places], stage, rounds=PUBLISH_ROUNDS)
     pair = _measure("a publish, then a read", [place.pair() for place in places], stage, rounds=1)
+    forming = [place for place in places if place.peers <= MOST_SIZE]
+    member = dict(
+        zip(forming, _measure("a member", [place.member() for place in forming], stage, rounds=ROUNDS), strict=True)
+    )
     for store in stores.values():
         stage.stop(store.service.name)
-    return Growth(
-        [
-            Step(place.peers, place.store.projects, place.shared_bytes, *lines)
-            for place, *lines in zip(places, read, poll, publish, pair, strict=True)
-        ]
-    )
+    steps = []
+    for number, place in enumerate(places):
+        lines = (read[number], poll[number], publish[number], pair[number], member.get(place))
+        steps.append(Step(place.peers, place.store.projects, place.shared_bytes, *lines))
+    return Growth(steps)
 
 
 def _measure(what: str, loads: Sequence[Load], stage: Stage, *, rounds: int) -> list[Line]:
@@ -194,6 +202,15 @@ class _Place:
         ]
         return self._guests(iter([pairs]), connections=1)
 
+    def member(self) -> Load:
+        """Of a cluster of all peers of a project, and of one more for whom they wait."""
+        target = f"/openstack/latest/cluster/bench.json?size={min(self.peers + 1, MOST_SIZE)}&founders=all"
+        last = self.peers - (self.peers == MOST_SIZE)
+        asked = [request("POST", target, one.forwarded()) for one in self._projects[0].instances[:last]]
+        waits = holds(b'"verdict":"wait"')
+        send(self._service.port, asked, waits)
+        return self._wrk(asked[:CALLERS], waits)
+
     def _get(self, target: str) -> list[bytes]:
         return [request("GET", target, one.forwarded()) for one in self._callers]
 
@@ -250,8 +267,9 @@ def section(growth: Growth, plot: str) -> str:
     """The part of the page; *plot* is the name of the picture."""
     return (
         "## Growth\n\nCPU microseconds of the service for one call, stand-alone; publishes 64 at a time; in the last "
-        "column one after the other, each publish followed by a read of another instance. A poll without news and a "
-        f"publish must not grow; that is held to {GROWS_MOST:g} x.\n\n"
+        "column but one one after the other, each publish followed by a read of another instance; in the last one, a "
+        "member that waits for its cluster of all these peers asks again and is told of all of them. A poll without "
+        f"news and a publish must not grow; that is held to {GROWS_MOST:g} x.\n\n"
         f"![What a read, a quiet poll and a publish cost, by peers and by projects stored]({plot})\n\n"
         f"With {whole(USUAL_PROJECTS)} projects stored, by the size of the project:\n\n"
         f"{_table('peers', [(step.peers, step) for step in growth.by_peers])}\n"
@@ -261,7 +279,15 @@ def section(growth: Growth, plot: str) -> str:
 
 
 def _table(what: str, steps: Sequence[tuple[int, Step]]) -> str:
-    titles = (what, "shared.json kB", "a read", "a quiet poll", "a publish", "a publish, then a read")
+    titles = (
+        what,
+        "shared.json kB",
+        "a read",
+        "a quiet poll",
+        "a publish",
+        "a publish, then a read",
+        "a member that waits",
+    )
     lines = (
         (
             whole(size),
@@ -270,10 +296,11 @@ def _table(what: str, steps: Sequence[tuple[int, Step]]) -> str:
             _cost(step.poll),
             _cost(step.publish),
             _cost(step.pair, 2),
+            _cost(step.member) if step.member else "",
         )
         for size, step in steps
     )
-    return table(titles, lines, "rrrrrr")
+    return table(titles, lines, "rrrrrrr")
 
 
 def _cost(line: Line, times: int = 1) -> str:

@@ -118,18 +118,17 @@ class Clusters:
         def decide(cluster: Cluster | None) -> Cluster:
             return verdict.enter(cluster or verdict.begin(plan), plan, caller.uuid)
 
-        roll = await self._store.write(
+        cluster = await self._store.write(
             lambda connection: clusters.change(
                 connection, caller.project_id, name, decide, offer=offer, entering=caller, room=self._room
             ),
             lane=caller.project_id,
         )
-        self._rolls.keep(caller.project_id, name, roll)
         if offer:
             self._publisher.count(offer)
-        assert roll.cluster is not None
-        self._ask_of_those_awaited(roll.cluster, caller)
-        return roll
+        assert cluster is not None
+        self._ask_of_those_awaited(cluster, caller)
+        return await self._rolls.read(caller.project_id, name)  # shared with all who enter at the same time
 
     async def confirm(self, caller: Instance, name: str, term: int) -> Roll:
         """
@@ -147,7 +146,7 @@ class Clusters:
             questions = self._ask_of_those_awaited(there, caller, anew=True)
             if questions:
                 await asyncio.wait(questions, timeout=CONFIRM_S)
-        return await self._store.write(
+        await self._store.write(
             lambda connection: clusters.change(
                 connection,
                 caller.project_id,
@@ -156,6 +155,7 @@ class Clusters:
             ),
             lane=caller.project_id,
         )
+        return await self._rolls.read(caller.project_id, name)
 
     def _ask_of_those_awaited(
         self, cluster: Cluster, caller: Instance, *, anew: bool = False

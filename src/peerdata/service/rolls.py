@@ -64,18 +64,13 @@ class Rolls:
             roll = await self._store.read(lambda connection: clusters.read(connection, *key))
         finally:
             del self._reading[key]
-        self.keep(*key, roll)
-        return roll
-
-    def keep(self, project_id: str, name: str, roll: Roll) -> None:
-        """Remember what was just read, or written."""
-        key = project_id, name
         if before := self._kept.pop(key, None):
             self._bytes -= _size(before)
         self._kept[key] = roll
         self._bytes += _size(roll)
         while self._bytes > self._max_bytes and len(self._kept) > 1:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
+        return roll
 
     async def close(self) -> None:
         """Read nothing more."""

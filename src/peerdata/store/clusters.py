@@ -77,12 +77,15 @@ def change(
     offer: entries.Offer | None = None,
     entering: Instance | None = None,
     room: Room | None = None,
-) -> Roll:
+) -> Cluster | None:
     """
     Let *decide* say how the cluster goes on, and publish *offer* with it, both or neither.
 
     Args:
         entering: Who may come onto the roll by this, if that is so and if there is *room*.
+
+    Returns:
+        The cluster as it is now. What its members share is not read here: others would wait for that.
 
     Raises:
         QuotaReached: there is none.
@@ -98,7 +101,7 @@ def change(
     if after is not None and after != before:
         entries.advance(connection, project_id)
         _write(connection, which, before, after)
-    return read(connection, project_id, name)
+    return after
 
 
 def leave_all(connection: Connection, instance: Instance, leave: Callable[[Cluster, str], Cluster]) -> int:

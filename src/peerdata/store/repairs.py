@@ -90,7 +90,7 @@ def change_cluster(
     with _writing(url, busy_timeout_s) as connection:
         if clusters.read(connection, project_id, name).cluster is None:
             return None
-        after = clusters.change(connection, project_id, name, decide).cluster
+        after = clusters.change(connection, project_id, name, decide)
         assert after is not None
         return before[0], after
 

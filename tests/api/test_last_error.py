@@ -126,6 +126,14 @@ async def test_however_often_an_instance_is_refused_the_store_is_written_to_once
     assert (await elsewhere.last_error())["call"].endswith("/anew.json")
 
 
+async def test_a_refusal_for_which_the_store_has_no_time_is_told_all_the_same(
+    alice: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PATIENCE_S", 0.0)
+    await alice.post(b"{")
+    assert (await alice.last_error())["code"] == "peerdata.body.not_json"
+
+
 async def test_a_refusal_that_is_not_written_yet_is_when_the_service_stops(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         alice = guest_of(await app.build(settings, stack), ALICE)

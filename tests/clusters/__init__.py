@@ -8,7 +8,8 @@ installed. `bed.py` is the network, with two `peerdata serve` on one store behin
 for each software says what it runs and when its cluster stands; `cases.py` has what all of them must pass.
 
 `python -m tests.clusters.build` unpacks the packages; nothing is installed, and no service of this machine is started.
-`python -m tests.clusters` passes every case and writes docs/clusters-runs.md.
+`python -m tests.clusters` passes every case and writes docs/clusters-runs.md. `python -m tests.clusters.vm` boots the
+user-data in virtual machines, whose image `vm_image.py` makes.
 """
 
 import os

@@ -33,8 +33,8 @@ class Refusals:
     The last refusal of each instance.
 
     Whoever is refused again and again costs the store no more than a write a second: the first few of a window are
-    written at once, so that any server can tell them; of the others the last, when the window ends. Until then it is
-    told from the memory of the server that made it.
+    written at once, so that any server can tell them; of the others, and of those for which the store had no time, the
+    last, when the window ends. Until then it is told from the memory of the server that made it.
     """
 
     def __init__(self, store: Engine) -> None:
@@ -55,10 +55,9 @@ class Refusals:
         refusal = Refusal(error, call, now)
         self._unwritten[instance] = refusal
         number = self._numbers[instance] = self._numbers.get(instance, 0) + 1
-        if number > AT_ONCE:
+        late = number > AT_ONCE or not await self._write(instance, refusal)
+        if late and self._unwritten.get(instance) is refusal:
             self._late[instance] = refusal
-        else:
-            await self._write(instance, refusal)
 
     async def _write(self, instance: Instance, refusal: Refusal) -> bool:
         """Whether *refusal* is kept now."""
@@ -70,10 +69,13 @@ class Refusals:
         except (PeerdataError, TimeoutError) as failure:
             LOG.info("A refusal could not be kept: %s", failure or "the store is busy")
             return False
-        finally:
-            if self._unwritten.get(instance) is refusal:
-                del self._unwritten[instance]
+        self._forget(instance, refusal)
         return True
+
+    def _forget(self, instance: Instance, refusal: Refusal) -> None:
+        """It is kept, or cannot be; unless there is a later one by now."""
+        if self._unwritten.get(instance) is refusal:
+            del self._unwritten[instance]
 
     def _end_window(self) -> None:
         self._window = None
@@ -90,10 +92,8 @@ class Refusals:
         for instance, refusal in late.items():
             if self._unwritten.get(instance) is not refusal:
                 continue  # there is a later one by now
-            if kept:
-                kept = await self._write(instance, refusal)
-            else:
-                del self._unwritten[instance]
+            kept = kept and await self._write(instance, refusal)
+            self._forget(instance, refusal)
 
     async def close(self) -> None:
         """Write what is left."""

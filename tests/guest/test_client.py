@@ -80,6 +80,53 @@ def test_what_may_pass_is_asked_again(failure: wire.Answer | Exception) -> None:
     assert wires.time > 0
 
 
+def test_a_200_that_cannot_be_read_is_asked_for_again_like_a_500() -> None:
+    def read(document: object) -> str:
+        if document != {"uuid": "0e"}:
+            raise NotReached("it is none")
+        return "read"
+
+    wires = Wire(
+        answer(200, {}), answer(200), answer(503, PAGE), answer(200, b"[" * 200_000), answer(200, {"uuid": "0e"})
+    )
+    assert wires.client().ask("GET", "meta_data.json", deadline=100, read=read) == "read"
+    with pytest.raises(NotReached, match="it is none"):
+        Wire(*[answer(200, {})] * 3).client().ask("GET", "meta_data.json", deadline=3, read=read)
+
+
+@pytest.mark.parametrize(
+    ("odd", "listing"),
+    [
+        (answer(401, PAGE), []),
+        (answer(403, error("peerdata.identity.signature_invalid")), []),
+        (answer(400, error("peerdata.identity.header_missing")), []),
+        (answer(404, PAGE), [answer(200, b"meta_data.json")]),
+        (answer(404, PAGE), [answer(404, PAGE)]),
+        (answer(404, PAGE), [wire.NotConnected("gone")] * 4),
+        (answer(404, error("peerdata.identity.unknown")), []),
+    ],
+    ids=repr,
+)
+def test_who_was_answered_before_asks_on_when_the_way_there_refuses(
+    odd: wire.Answer, listing: list[wire.Answer | Exception]
+) -> None:
+    last_error = [answer(403, PAGE)] if odd.status == 401 else []
+    wires = Wire(odd, *last_error, *listing, answer(200, [1]))
+    assert wires.client().ask("GET", "peer_data.json", deadline=None, was_answered=True) == [1]
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "parameter.unknown"), (403, "quota.keys"), (409, "cluster.taken")])
+def test_a_reason_of_the_services_own_is_final_at_any_time(status: int, code: str) -> None:
+    wires = Wire(answer(status, error(f"peerdata.{code}")))
+    with pytest.raises(Refused):
+        wires.client().ask("GET", "peer_data.json", deadline=100, was_answered=True)
+
+
+def test_what_refuses_until_the_time_is_over_is_a_refusal() -> None:
+    with pytest.raises(Refused):
+        Wire(*[answer(403, error("peerdata.identity.x"))] * 9).client().ask("GET", "x", deadline=9, was_answered=True)
+
+
 @pytest.mark.parametrize("status", [400, 403, 409])
 def test_a_refusal_is_final_and_says_why(status: int) -> None:
     wires = Wire(answer(status, error("peerdata.key.taken", "it is taken")))
@@ -135,6 +182,18 @@ def test_a_404_of_an_older_peerdata_is_no_service_for_that_call() -> None:
     wires = Wire(answer(404, PAGE), answer(200, b"meta_data.json\nmetadata\nshared.json"))
     with pytest.raises(NoService, match="too old"):
         wires.client().ask("POST", "cluster/etcd.json", deadline=100)
+
+
+def test_a_404_of_another_listener_does_not_say_that_the_instance_is_unknown() -> None:
+    """The operators' own, say, which knows no path of an instance's."""
+    wires = Wire(*[answer(404, error("peerdata.path.unknown", "here are /healthz, /readyz and /metrics"))] * 2)
+    with pytest.raises(NoService, match=r"http://198\.51\.100\.1 is not where instances ask.*/healthz"):
+        wires.client().ask("GET", "shared.json", deadline=100)
+
+
+def test_a_404_of_a_url_that_was_given_names_it() -> None:
+    with pytest.raises(Refused, match=r"http://198\.51\.100\.1 does not know this instance, or is no"):
+        Wire(answer(404, PAGE), answer(404, PAGE)).client().ask("GET", "shared.json", deadline=100)
 
 
 def test_a_404_for_an_instance_that_nova_does_not_know_is_a_refusal() -> None:

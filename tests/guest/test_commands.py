@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,29 @@ def test_a_pair_behind_addresses_is_no_prefix(cloud: testing.Cloud, run: Run) ->
     assert peer["meta"] == {"addr": "127.0.0.1", "addrs": "127.0.0.1", "x": "1"}
 
 
+def test_what_stands_behind_two_hyphens_is_no_option(cloud: testing.Cloud, run: Run) -> None:
+    one = cloud.instance()
+    for words in (["x=0", "--", "-x=1", "--private=", "--y=2"], ["--addresses", "--", "-z=3"]):
+        assert run(one, "publish", *words).returncode == 0
+    (peer,) = json.loads(run(one, "peers", "--format", "json").stdout)
+    told = {"x": "0", "-x": "1", "--private": "", "--y": "2", "-z": "3", "addr": "127.0.0.1", "addrs": "127.0.0.1"}
+    assert peer["meta"] == told
+    assert run(one, "join", "--size", "1", "--", "-db", "-db_a=1").stdout == "bootstrap\n"
+    assert run(one, "formed", "--", "-db").returncode == 0
+    done = run(one, "whoami", "--", "-x")
+    assert (done.returncode, "unrecognized arguments: -x\n" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["publish", "join"])
+def test_own_addresses_and_what_is_done_with_them_share_one_timeout(
+    cloud: testing.Cloud, run: Run, command: str
+) -> None:
+    began = time.monotonic()
+    words = {"publish": ["publish"], "join": ["join", "db", "--size", "1"]}[command]
+    done = run("http://127.0.0.1:1", *words, "--addresses", "--timeout", "1")
+    assert (done.returncode, time.monotonic() - began < 20) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
@@ -88,7 +111,10 @@ def test_a_pair_behind_addresses_is_no_prefix(cloud: testing.Cloud, run: Run) ->
         (["wait", "--count", "2", "--timeout", "0.2"], 4),
         (["join", "db"], 2),
         (["join", "a/b", "--size", "1"], 2),
-        (["join", "db", "--size", "0"], 3),
+        (["join", "db", "--size", "0"], 2),
+        (["join", "db", "--size", "1001"], 2),
+        (["peers", "--prefix", "a/b"], 2),
+        (["watch", "--prefix", "ü"], 2),
         (["formed", "db"], 2),
         (["formed", "db", "--term", "1"], 3),
         (["nonsense"], 2),
@@ -147,6 +173,18 @@ def test_a_file_is_reloaded_when_and_only_when_it_changed(cloud: testing.Cloud, 
     assert "10.0.0.12" in out.read_text()
 
 
+def test_a_reload_that_failed_is_due_until_it_succeeds(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
+    one = cloud.instance()
+    publish(one, addr="10.0.0.11")
+    out, log = tmp_path / "conf" / "hosts", tmp_path / "log"
+    out.parent.mkdir()
+    words = ["peers", "--format", "hosts", "--out", str(out), "--reload"]
+    assert [run(one, *words, "exit 7").returncode for _ in range(2)] == [1, 1]
+    assert [run(one, *words, f"echo reloaded >>{log}").returncode for _ in range(2)] == [0, 0]
+    assert log.read_text() == "reloaded\n", "once"
+    assert [path.name for path in out.parent.iterdir()] == ["hosts"]
+
+
 def test_a_wait_prints_the_list_where_a_form_is_asked_for(cloud: testing.Cloud, run: Run) -> None:
     one = cloud.instance()
     publish(one, db_addr="10.0.0.11")
@@ -172,6 +210,114 @@ def test_join_prints_the_verdict_for_a_case_of_the_shell(cloud: testing.Cloud, r
     assert out.read_text() == "10.0.0.1\n127.0.0.1\n"
     done = run(three, "join", "db", "--size", "2", "--closed")
     assert (done.stdout, done.returncode) == ("full\n", 3)
+
+
+def test_the_json_of_join_is_the_whole_verdict_whatever_it_is(cloud: testing.Cloud, run: Run) -> None:
+    words = ["join", "db", "--size", "1", "--closed", "--format", "json"]
+    one, two = cloud.instance(), cloud.instance()
+    for instance, verdict, code in ((one, "bootstrap", 0), (two, "wait", 4)):
+        done = run(instance, *words)
+        assert (json.loads(done.stdout)["verdict"], done.returncode) == (verdict, code)
+        assert json.loads(done.stdout)["why"]
+    run(one, "formed", "db")
+    done = run(two, *words)
+    assert (json.loads(done.stdout)["verdict"], done.returncode) == ("full", 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gap_addr=", "--format", "galera"], "gap_addr is no address: ''; nothing was published"),
+        (["gap_addr=$IP"], "gap_addr is no address: '$IP'; nothing was published"),
+        (["addr=no address", "--format", "etcd"], "addr is no address: 'no address'; nothing was published"),
+        (["a=:1", "--address-key", "a", "--format", "etcd"], "a is no address: ':1'; nothing was published"),
+        (["gap_addr=10.0.0.1", "gap_name=no name", "--format", "etcd"], "gap_name is no name: 'no name'; nothing"),
+    ],
+)
+def test_an_own_address_that_is_none_is_told_before_it_is_published_for_good(
+    cloud: testing.Cloud, run: Run, words: list[str], message: str
+) -> None:
+    done = run(cloud.instance(), "join", "gap", "--size", "2", "--until-ready", *words)
+    assert (done.returncode, done.stdout, message in done.stderr) == (2, "", True), done.stderr
+    assert cloud.requests == []
+
+
+def test_an_address_that_others_will_need_has_to_be_published(cloud: testing.Cloud, run: Run) -> None:
+    words = ["join", "db", "--size", "2", "--format", "galera"]
+    one = cloud.instance()
+    done = run(one, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "add db_addr=ADDRESS, or --addresses" in done.stderr
+    assert all(request.startswith("GET") for request in cloud.requests), "it is on no roll"
+    assert "add a=ADDRESS; nothing" in run(one, *words, "--address-key", "a").stderr
+    publish(one, db_addr="10.0.0.1")
+    assert run(one, *words).stdout == "gcomm://\n", "published before"
+    assert run(cloud.instance(), *words[:-2]).returncode == 4, "no address is written"
+
+
+def test_an_address_that_was_published_for_good_and_is_none_is_told_before_joining(
+    cloud: testing.Cloud, run: Run
+) -> None:
+    one = cloud.instance()
+    publish(one, db_addr="")
+    done = run(one, "join", "db", "--size", "1", "--format", "galera")
+    assert (done.returncode, done.stdout, "take another name" in done.stderr) == (1, "", True)
+    assert all(request.startswith("GET") for request in cloud.requests[1:])
+
+
+def test_in_a_formed_cluster_a_member_without_an_address_keeps_nobody_from_starting_again(
+    cloud: testing.Cloud, run: Run
+) -> None:
+    one, two, three = cloud.instance(), cloud.instance(), cloud.instance()
+    words = ["join", "db", "--size", "3", "--format", "galera"]
+    assert run(one, *words, "db_addr=10.0.0.1").stdout == "gcomm://\n"
+    run(one, "formed", "db")
+    publish(three, db_addr="oops:")
+    run(three, "join", "db", "--size", "3")
+    done = run(two, *words, "db_addr=10.0.0.2")
+    assert (done.returncode, done.stdout) == (0, "gcomm://10.0.0.1,10.0.0.2\n")
+    assert f"instance {three.uuid}: db_addr is no address: 'oops:'; left out" in done.stderr
+
+
+def test_the_myid_of_the_page_is_the_number_in_everybodys_list(
+    cloud: testing.Cloud, run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    page = (SOURCE.parent / "docs" / "guest.md").read_text(encoding="utf-8")
+    lines = next(block for block in re.findall(r"```sh\n(.*?)```", page, re.S) if "myid" in block)
+    lines = lines.replace("peerdata join", f"{sys.executable} -m peerdata join").replace("--size 3", "--size 2")
+    instances = [cloud.instance(network_data=_at(f"192.0.2.{number}")) for number in (1, 2)]
+    publish(instances[1], zk_addr="192.0.2.2", zk_addrs="192.0.2.2")
+    run(instances[1], "join", "zk", "--size", "2", "--founders", "all")
+    for number, instance in enumerate(instances, start=1):
+        place = tmp_path / str(number)
+        place.mkdir()
+        done = subprocess.run(
+            ["/bin/sh", "-ec", lines.replace("/etc/zookeeper", str(place)).replace("/var/lib/zookeeper", str(place))],
+            env={**environment, "PEERDATA_URL": instance.url}, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, "bootstrap\n"), done.stderr
+        own = f"server.{(place / 'myid').read_text().strip()}=192.0.2.{number}:2888:3888;2181"
+        assert own in (place / "servers.cfg").read_text().splitlines()
+
+
+def _at(address: str) -> dict[str, object]:
+    """A network_data.json with that address."""
+    return {"networks": [{"type": "ipv4", "ip_address": address}]}
+
+
+def test_zookeepers_numbers_are_refused_outside_of_join_before_anything_is_waited_for(
+    cloud: testing.Cloud, run: Run
+) -> None:
+    for words in (["peers"], ["wait", "--count", "9"], ["watch"]):
+        done = run(cloud.instance(), *words, "--format", "zookeeper")
+        assert (done.returncode, "for `join` alone" in done.stderr) == (2, True)
+    assert cloud.requests == []
+
+
+def test_a_url_that_was_copied_from_curl_is_refused_with_the_right_form(cloud: testing.Cloud, run: Run) -> None:
+    done = run(f"{cloud.url}/openstack/latest", "whoami")
+    assert (done.returncode, f"host and port, {cloud.url}: not" in done.stderr) == (2, True)
+    assert cloud.requests == []
 
 
 def test_three_founders_of_etcd_are_told_the_same_cluster(
@@ -211,16 +357,8 @@ def test_watch_tells_each_list_to_its_command_and_its_file(
         _until(lambda: (tmp_path / "log.count").read_text() == "1\n2\n")
         assert out.read_text() == "10.0.0.11\n10.0.0.12\n"
     finally:
-        _until(lambda: _is_interrupted(watching))
-    assert watching.returncode == 130
-
-
-def _is_interrupted(process: subprocess.Popen[str]) -> bool:
-    """Press Ctrl-C; again, as a person would, where Python lost it in a finalizer."""
-    with suppress(subprocess.TimeoutExpired):
-        process.send_signal(signal.SIGINT)
-        process.wait(1)
-    return process.poll() is not None
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
 
 
 def _until(true: object, timeout_s: float = 15) -> None:

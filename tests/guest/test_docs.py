@@ -1,5 +1,6 @@
 """docs/guest.md says what the command does."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from peerdata.guest import errors
 from peerdata.guest.cli import COMMANDS, EXIT_CODES
 from peerdata.guest.errors import GuestError
 from peerdata.guest.formats import FORMATS
+from peerdata.guest.library import Guest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guest.md").read_text(encoding="utf-8")
 
@@ -38,6 +40,24 @@ def test_every_exit_code_stands_there_and_in_the_help() -> None:
 @pytest.mark.parametrize("error", GuestError.__subclasses__(), ids=lambda error: str(error.__name__))
 def test_every_error_of_the_library_stands_there(error: type[GuestError]) -> None:
     assert f"`{error.__name__}`" in PAGE
+
+
+def test_every_call_of_the_library_stands_there_as_it_is() -> None:
+    section = PAGE.partition("\n## The library\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^(?:guest\.(\w+)|Guest)(\(.*\))(?: +# -> .*)?$", section, re.M)
+    seams = {"exchange", "clock", "sleep", "chance", "now"}
+    public = {name for name, value in vars(Guest).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert {name for name, _ in lines} == public | {""}
+    for name, told in lines:
+        made = inspect.signature(eval(f"lambda {told[1:-1]}: None"))
+        real = inspect.signature(getattr(Guest, name) if name else Guest)
+        expected = [_shape(one) for one in real.parameters.values() if one.name not in {"self", *seams}]
+        assert [_shape(one) for one in made.parameters.values()] == expected, name
+
+
+def _shape(parameter: inspect.Parameter) -> tuple[str, object, object]:
+    default = "a function" if callable(parameter.default) else parameter.default
+    return parameter.name, parameter.kind, default
 
 
 def test_the_stand_in_as_the_page_uses_it_works() -> None:

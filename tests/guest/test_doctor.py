@@ -43,16 +43,63 @@ def test_without_peerdata_it_sends_to_the_operator(run: Run) -> None:
     assert "do: ask the operator" in done.stdout
 
 
-def test_without_a_route_it_says_where_to_look(run: Run) -> None:
+def refuse(place: wire.Place, *_: object) -> wire.Answer:
+    raise wire.NotConnected(f"{place} cannot be reached: network is unreachable")
+
+
+def test_without_a_route_it_says_where_to_look() -> None:
+    finding = list(doctor.examine({}, ask=refuse))[-1]
+    assert (finding.level, "ip route get" in finding.advice) == ("wrong", True)
+
+
+def test_a_way_that_was_set_by_hand_is_what_it_says_to_correct(
+    cloud: testing.Cloud, run: Run, environment: dict[str, str]
+) -> None:
     done = run("http://127.0.0.1:1", "doctor")
     assert done.returncode == 1
-    assert "ip route get" in done.stdout
+    assert "do: PEERDATA_URL=http://127.0.0.1:1 is set: correct it, or unset it" in done.stdout
+    environment["PEERDATA_SOURCE"] = "192.0.2.99"
+    done = run(cloud.instance(), "doctor")
+    assert "cannot assign requested address" in done.stdout
+    assert "PEERDATA_SOURCE=192.0.2.99 are set: correct them, or unset them" in done.stdout
+    assert "ip route get" not in done.stdout
 
 
-def test_a_url_that_is_none_is_a_finding(run: Run) -> None:
-    done = run("ftp://x", "doctor")
-    assert done.returncode == 1
+@pytest.mark.parametrize(
+    "page",
+    [
+        answer(200, b"\n<!DOCTYPE html><title>Log in</title>"),
+        answer(200, b"<HTML>"),
+        wire.Answer(302, {"content-type": "text/html; charset=utf-8"}, b"", "10.0.0.11"),
+    ],
+)
+def test_a_page_for_a_browser_is_no_metadata_service(page: wire.Answer) -> None:
+    found = doctor.check_service(page)
+    assert (found.level, found.message) == (
+        "wrong",
+        "an HTML page (a login page or another web server), not a metadata service",
+    )
+    assert "is set" in doctor.check_service(page, doctor.set_by_hand({"PEERDATA_URL": "http://x"})).advice
+    assert "does not know who asks" in doctor.check_service(answer(404, b"<html>")).message, "the agent's own page"
+
+
+def test_another_listener_is_told_from_an_instance_that_is_not_known() -> None:
+    found = doctor.check_service(answer(404, refusal("peerdata.path.unknown")))
+    assert "another listener" in found.message
+    found = doctor.check_service(answer(404, refusal("peerdata.identity.unknown")))
+    assert found.message == "it does not know who asks (404): why"
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://x:\u00b2", "http://\u00fcx", "http://x/\u00fc"])
+def test_a_url_that_is_none_is_a_finding(run: Run, url: str) -> None:
+    done = run(url, "doctor")
+    assert (done.returncode, done.stderr) == (1, "")
     assert "mend or unset PEERDATA_URL" in done.stdout
+
+
+def test_without_time_it_still_waits_for_each_answer(cloud: testing.Cloud, run: Run) -> None:
+    done = run(cloud.instance(), "doctor", "--timeout", "0")
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,11 @@ def test_anything_else_is_no_address(value: str) -> None:
     assert parse(value) is None
 
 
-def test_brackets_stand_around_ipv6_where_a_port_follows_and_in_urls() -> None:
+def test_brackets_stand_around_ipv6_where_a_port_follows_and_in_urls_alone() -> None:
     assert Endpoint("fd00::11").with_port(2380) == "[fd00::11]:2380"
     assert Endpoint("fd00::11", 1).with_port(2380) == "[fd00::11]:1"
     assert Endpoint("fd00::11").with_port() == "[fd00::11]"
+    assert Endpoint("fd00::11").plain() == "fd00::11"
+    assert Endpoint("fd00::11").plain(2380) == Endpoint("fd00::11", 2380).plain() == "[fd00::11]:2380"
     assert Endpoint("10.0.0.11").with_port(2380) == "10.0.0.11:2380"
     assert Endpoint("10.0.0.11").with_port() == "10.0.0.11"

@@ -1,12 +1,14 @@
 """Files that others read: whole or not at all."""
 
 import os
+import pty
+import socket
 from pathlib import Path
 
 import pytest
 
 from peerdata.guest.errors import Unusable
-from peerdata.guest.files import write_if_changed
+from peerdata.guest.files import mark_of, set_mark, write_if_changed
 
 
 def test_the_same_text_again_touches_nothing(tmp_path: Path) -> None:
@@ -53,6 +55,86 @@ def test_when_it_cannot_be_written_the_old_one_stays(tmp_path: Path) -> None:
         os.replace = real
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["peers"]
+
+
+def test_the_mark_is_there_before_the_new_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "peers"
+    mark = mark_of(str(path))
+    os.mkdir(mark)
+    with pytest.raises(Unusable):
+        write_if_changed(str(path), "new", mark=mark)
+    assert not path.exists(), "else nobody would know that a reload is due"
+    os.rmdir(mark)
+    assert write_if_changed(str(path), "new", mark=mark)
+    assert os.path.exists(mark)
+    assert not write_if_changed(str(path), "new", mark=mark)
+    set_mark(mark, due=False)
+    set_mark(mark, due=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["peers"]
+
+
+def test_what_interrupts_it_when_the_file_is_in_place_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def replace(*names: str) -> None:
+        real(*names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        write_if_changed(str(tmp_path / "peers"), "x")
+    assert [one.name for one in tmp_path.iterdir()] == ["peers"]
+
+
+@pytest.mark.parametrize("through", ["", "link"])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "socket"])
+def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, kind: str, through: str) -> None:
+    path = tmp_path / "peers"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    else:
+        terminal = pty.openpty()
+        path.symlink_to(
+            os.ttyname(terminal[1])
+        )  # beside it nothing can be put, so that nothing comes of a failure here
+    named = path
+    if through:
+        named = tmp_path / through
+        named.symlink_to("peers")
+    before = {one.name: one.lstat().st_mode for one in tmp_path.iterdir()}
+    with pytest.raises(Unusable, match="is no regular file"):
+        write_if_changed(str(named), "x")
+    assert {one.name: one.lstat().st_mode for one in tmp_path.iterdir()} == before
+    if kind == "device":
+        for descriptor in terminal:
+            os.close(descriptor)
+
+
+def test_a_pipe_behind_a_name_that_leads_to_it_is_no_file() -> None:
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(Unusable, match="is no regular file"):
+            write_if_changed(f"/dev/fd/{writing}", "x")
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_what_one_that_was_killed_left_beside_is_made_anew_and_never_written_through(tmp_path: Path) -> None:
+    path, other = tmp_path / "peers", tmp_path / "other"
+    other.write_text("not ours")
+    beside = tmp_path / f".peers.{os.getpid()}.new"
+    os.link(other, beside)
+    assert write_if_changed(str(path), "x")
+    assert (path.read_text(), other.read_text()) == ("x", "not ours")
+    assert not beside.exists()
 
 
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:

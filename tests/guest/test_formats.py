@@ -41,7 +41,7 @@ def verdict(word: str, *peers: Peer, founders: str = "all") -> View:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("addresses", "10.0.0.11\n10.0.0.12:1234\n[fd00::13]\n"),
+        ("addresses", "10.0.0.11\n10.0.0.12:1234\nfd00::13\n"),
         ("hosts", "10.0.0.11 one\n10.0.0.12 two\nfd00::13 u-3\n"),
         (
             "etcd",
@@ -62,17 +62,26 @@ def verdict(word: str, *peers: Peer, founders: str = "all") -> View:
             'routes: [\n  "nats-route://10.0.0.11:6222"\n  "nats-route://10.0.0.12:1234"\n  "nats-route://[fd00::13]:6222"\n]\n',
         ),
         ("unicast-hosts", "10.0.0.11:9300\n10.0.0.12:1234\n[fd00::13]:9300\n"),
-        ("cassandra", "10.0.0.11,10.0.0.12:1234,[fd00::13]\n"),
-        (
-            "zookeeper",
-            "server.1=10.0.0.11:2888:3888;2181\nserver.2=10.0.0.12:2888:3888;2181\nserver.3=[fd00::13]:2888:3888;2181\n",
-        ),
+        ("cassandra", "10.0.0.11,10.0.0.12:1234,fd00::13\n"),
         ("jgroups", "10.0.0.11[7800],10.0.0.12[1234],fd00::13[7800]\n"),
         ("patroni", 'etcd3:\n  hosts:\n  - "10.0.0.11:2379"\n  - "10.0.0.12:1234"\n  - "[fd00::13]:2379"\n'),
     ],
 )
 def test_a_form_is_what_its_software_reads(name: str, text: str) -> None:
     assert render(name, view()) == text
+
+
+def test_ipv6_stands_in_brackets_where_a_port_follows_and_in_galeras_url_alone() -> None:
+    """galera splits at colons; a program for one address takes it bare, and Cassandra either way."""
+    peer = Peer("u-1", {"addr": "fd00::1"}, 1)
+    assert [render(name, view(peer)) for name in ("addresses", "cassandra", "galera")] == [
+        "fd00::1\n",
+        "fd00::1\n",
+        "gcomm://[fd00::1]\n",
+    ]
+    assert render("addresses", view(peer, port=80)) == "[fd00::1]:80\n"
+    assert "PEERDATA_ADDRESSES='fd00::1'\n" in render("env", view(peer))
+    assert "PEERDATA_ADDRESSES='[fd00::1]:80'\n" in render("env", view(peer, port=80))
 
 
 @pytest.mark.parametrize(("name", "port"), [("serf", 7946), ("consul", 8301)])
@@ -114,8 +123,21 @@ def test_who_founds_alone_knows_nobody_else_yet() -> None:
 
 def test_the_ordinal_is_the_number_of_a_zookeeper() -> None:
     members = verdict("join")
+    assert render("zookeeper", members) == (
+        "server.1=10.0.0.11:2888:3888;2181\nserver.2=10.0.0.12:2888:3888;2181\nserver.3=[fd00::13]:2888:3888;2181\n"
+    )
     later = members._replace(peers=tuple(peer._replace(place=peer.place + 5) for peer in members.peers))
     assert render("zookeeper", later).startswith("server.6=")
+
+
+def test_outside_of_join_nobody_is_given_a_number_that_would_be_another_servers() -> None:
+    with pytest.raises(Misused, match="`join` alone"):
+        render("zookeeper", view())
+    for asked in ("${ordinal}", "$ordinal"):
+        template = f"# $$ordinal\n%for peer\n{asked} ${{name}}\n%end\n"
+        with pytest.raises(Misused, match=r"line 3 .*`join` alone"):
+            templates.render(template, view()._replace(peers=()))
+        assert templates.render(template, verdict("join")) == "# $ordinal\n0 one\n1 two\n2 u-3\n"
 
 
 def test_keys_and_port_can_be_named() -> None:
@@ -128,6 +150,46 @@ def test_keys_and_port_can_be_named() -> None:
 def test_a_member_without_an_address_is_an_error_because_the_cluster_would_be_another() -> None:
     with pytest.raises(Unusable, match="u-9 has not published etcd_addr or addr"):
         render("etcd", verdict("bootstrap", *THREE, Peer("u-9", {}, 9)))
+
+
+BAD_MEMBERS = [Peer("u-9", {}, 9), Peer("u-9", {"addr": ""}, 9), Peer("u-9", {"addr": "10.0.0.9", "name": "TWO"}, 9)]
+
+
+@pytest.mark.parametrize("bad", BAD_MEMBERS, ids=["none", "empty", "name of another"])
+def test_a_member_with_a_bad_address_does_not_keep_others_from_joining_again(bad: Peer) -> None:
+    told: list[str] = []
+    for name in ("etcd", "galera", "hosts", "zookeeper", "env"):
+        good = render(name, verdict("join"))
+        with_it = verdict("join", *THREE, bad)._replace(warn=told.append)
+        assert set(good.splitlines()) - set(render(name, with_it).splitlines()) <= {"PEERDATA_COUNT='3'"}
+        assert "u-9" in told.pop()
+        assert "left out" in render_warning(name, with_it)
+        assert not told
+    with pytest.raises(Unusable, match="u-9"):
+        render("etcd", verdict("bootstrap", *THREE, bad))
+
+
+def render_warning(name: str, what: View) -> str:
+    """The only warning of it."""
+    told: list[str] = []
+    render(name, what._replace(warn=told.append))
+    (warning,) = told
+    return warning
+
+
+@pytest.mark.parametrize("name", ["etcd", "galera", "hosts", "addresses"])
+def test_who_joins_is_never_left_out_of_its_own_list(name: str) -> None:
+    own = Peer("u-2", {"addr": "no address!"}, 1)
+    with pytest.raises(Unusable, match="u-2"):
+        render(name, verdict("join", THREE[0], own, THREE[2]))
+
+
+@pytest.mark.parametrize("name", ["galera", "hosts", "addresses"])
+def test_who_would_have_nobody_left_to_join_is_told_so(name: str) -> None:
+    bad = Peer("u-1", {"addr": "10.0.0.1", "name": "no name!"}, 1)
+    with pytest.raises(Unusable, match="nobody would be left"):
+        render(name, verdict("join", bad, THREE[1]))
+    assert "10.0.0.12" in render(name, verdict("join", THREE[1])), "the only member there is"
 
 
 def test_among_peers_one_of_another_service_is_left_out_and_a_bad_one_with_a_warning() -> None:
@@ -160,10 +222,11 @@ HOSTILE = [
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.reads != "all keys"])
 def test_what_is_no_address_or_no_name_reaches_no_configuration(name: str, value: str) -> None:
-    good = render(name, view())
+    make = (lambda *peers: verdict("join", *peers)) if name == "zookeeper" else view
+    good = render(name, make())
     told: list[str] = []
     bad = Peer("u-8", {"addr": value}, 8), Peer("u-9", {"addr": "10.0.0.9", "name": value}, 9)
-    assert render(name, view(*THREE, *bad)._replace(warn=told.append)) == good
+    assert render(name, make(*THREE, *bad)._replace(warn=told.append)) == good
     assert len(told) == 2
     for peer in bad:
         with pytest.raises(Unusable):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from peerdata import testing
-from peerdata.guest import Guest, Misused, NotReached, NotYet, Refused, Unusable
+from peerdata.guest import Guest, Misused, NotReached, NotYet, Refused, Unusable, wire
 
 
 class Clock:
@@ -93,6 +94,48 @@ def test_the_pace_of_the_service_is_kept(make_guest: Any, clock: Clock) -> None:
         with pytest.raises(NotYet):
             make_guest(cloud.instance()).wait(1, timeout_s=39)
         assert len(cloud.requests) == 11  # at 0, 4, ... 36 and 39
+
+
+@pytest.mark.parametrize("told", [0, 1e-9, 0.3, -1, float("nan"), None])
+def test_no_service_is_asked_more_than_once_a_second(clock: Clock, told: Any) -> None:
+    """Whatever it asks for; only the stand-in may, so that tests are quick."""
+    body = {"revision": 1, "full": True, "self": "0e", "peers": [], "removed": [], "poll_after_s": told}
+    asked: list[float] = []
+
+    def exchange(*_: Any) -> wire.Answer:
+        asked.append(clock.time)
+        return wire.Answer(200, {}, json.dumps(body).encode(), "10.0.0.11")
+
+    guest = Guest("http://198.51.100.1", state="", exchange=exchange, clock=clock, sleep=clock.sleep)
+    with pytest.raises(NotYet):
+        guest.wait(1, timeout_s=20)
+    assert 4 <= len(asked) <= 21
+
+
+def test_calls_that_share_a_time_end_together(clock: Clock) -> None:
+    def exchange(*_: Any) -> wire.Answer:
+        raise NotReached("away")
+
+    guest = Guest("http://198.51.100.1", state="", exchange=exchange, clock=clock, sleep=clock.sleep)
+    guest.end_within(30)
+    for call in (guest.addresses, guest.whoami, lambda: guest.join("db", 3, timeout_s=600)):
+        with pytest.raises(NotReached):
+            call()
+        assert clock.time == pytest.approx(30)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 400])
+def test_a_join_that_waits_asks_on_while_the_way_there_refuses(
+    cloud: testing.Cloud, make_guest: Any, clock: Clock, status: int
+) -> None:
+    one, two = make_guest(cloud.instance()), make_guest(cloud.instance())
+    one.join("db", 2)
+    odd = [status, *([] if status == 404 else [403])]  # a page, and no reason in last_error.json either
+    clock.meanwhile = [lambda: cloud.fail(*odd), lambda: one.formed("db", 1)]
+    assert two.join("db", 2, timeout_s=100).verdict == "join"
+    cloud.fail(*odd)
+    with pytest.raises(Refused):
+        two.join("db", 2, timeout_s=100)
 
 
 def test_a_follower_hears_of_each_change_and_of_who_left_and_asks_for_what_is_new(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from ..live.service import BLUE, Service
+from .conftest import SOURCE
 
 ONE, TWO, THREE = [*BLUE][:3]
+
+ROOT = SOURCE.parent
 
 Ask = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -70,6 +74,19 @@ def test_one_founds_a_galera_and_the_others_join_it(ask: Ask) -> None:
     assert ask(ONE, "formed", "galera").returncode == 0
     assert join(TWO) == f"gcomm://{ONE},{TWO}\n"
     assert join(ONE) == f"gcomm://{ONE},{TWO}\n", "a founder that starts again joins"
+
+
+def test_the_command_as_the_readme_shows_it_in_the_demo_works_after_its_curls(
+    service: Service, environment: dict[str, str]
+) -> None:
+    """All in the demo's five minutes that is for a shell; with the service on a port of its own, and of the source."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Five minutes\n")[2].partition("\n## ")[0]
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.S)).replace("make zipapp\n", "")
+    for told, here in (("8775", str(service.port)), ("build/peerdata.pyz", f"{sys.executable} -m peerdata")):
+        assert told in lines
+        lines = lines.replace(told, here)
+    done = subprocess.run(["/bin/sh", "-ec", lines], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()[-1][-len("bootstrap") :]) == (0, "bootstrap"), done
 
 
 def test_the_doctor_finds_nothing_wrong(ask: Ask) -> None:

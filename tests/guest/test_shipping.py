@@ -106,6 +106,33 @@ def test_what_runs_in_an_instance_is_written_for_the_oldest_python(path: Path) -
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
+TOO_OLD = [name for name in ("python2.7", "python3.6", "python3.7", "python3.8") if there(name)]
+
+
+@pytest.mark.parametrize("python", [*TOO_OLD, "pretended"])
+@pytest.mark.parametrize("way", ["single file", "module"])
+def test_a_python_that_is_too_old_is_told_which_one_is_needed(single_file: Path, python: str, way: str) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    if python == "pretended":
+        run = f"run_path({str(single_file)!r}" if way == "single file" else "run_module('peerdata'"
+        code = f"import runpy, sys; sys.version_info = (3, 8, 18); runpy.{run}, run_name='__main__')"
+        command, version = [sys.executable, "-c", code], "3.8"
+    else:
+        command = [python, *([str(single_file)] if way == "single file" else ["-m", "peerdata"]), "whoami"]
+        version = python[len("python") :]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    told = f"peerdata needs Python 3.9 or later, this is {version}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
+def test_the_first_file_is_one_that_old_pythons_can_read() -> None:
+    first = ast.parse((ROOT / "src/peerdata/__main__.py").read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(first) if isinstance(node, (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign))]
+    functions = [node for node in ast.walk(first) if isinstance(node, ast.FunctionDef)]
+    assert functions
+    assert not [node.name for node in functions if node.returns]
+
+
 def test_the_example_of_the_library_runs(cloud: testing.Cloud, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "library.py")],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -65,6 +67,7 @@ def test_a_whole_answer_is_read_however_its_length_is_told(say: Say, answer: byt
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nab\r\n",
@@ -75,6 +78,34 @@ def test_a_whole_answer_is_read_however_its_length_is_told(say: Say, answer: byt
 def test_an_answer_that_is_cut_or_none_is_an_error(say: Say, answer: bytes) -> None:
     with pytest.raises(NotReached):
         wire.exchange(say(answer), "GET", "/x", 5)
+
+
+def test_a_body_of_many_small_chunks_is_read_in_the_time_of_its_bytes(say: Say) -> None:
+    """Once each chunk cost a look at all before it, and a copy of all that was held."""
+    many = 300_000
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * many + b"0\r\n\r\n"
+    before = time.process_time()
+    assert wire.exchange(say(answer), "GET", "/x", 60).body == b"x" * many
+    assert time.process_time() - before < 5
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 100 Continue\r\n\r\n", b"1\r\nx\r\n"])
+def test_an_answer_without_an_end_ends_with_the_time(part: bytes) -> None:
+    head = b"" if part.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(head)
+                while True:
+                    connection.sendall(part * 20_000)
+
+        threading.Thread(target=serve, daemon=True).start()
+        before = time.monotonic()
+        with pytest.raises(NotReached, match="did not answer"):
+            wire.exchange(wire.Place("127.0.0.1", listener.getsockname()[1], ""), "GET", "/x", 0.5)
+        assert time.monotonic() - before < 5
 
 
 def test_silence_ends_with_the_time() -> None:
@@ -103,10 +134,34 @@ def test_a_url_is_understood(url: str, place: wire.Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://x", "127.0.0.1", "http://", "http://x:0", "http://[::1", "http://x:y", "http://a b"]
+    "url",
+    [
+        "https://x",
+        "127.0.0.1",
+        "http://",
+        "http://x:0",
+        "http://[::1",
+        "http://x:y",
+        "http://a b",
+        "http://x:8\u00b2",
+        "http://x:\u0661",
+        "http://\u00fc",
+        "http://x/\u00fc",
+        "http://x:" + "1" * 5000,
+        "http://x\x7f",
+    ],
 )
 def test_what_is_no_url_is_misuse(url: str) -> None:
     with pytest.raises(Misused):
+        wire.parse_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://x/openstack/latest", "http://x/openstack/latest/shared.json", "http://x/y/", "http://x/as/y/openstack"],
+)
+def test_a_url_with_a_path_is_misuse_that_shows_the_right_form(url: str) -> None:
+    with pytest.raises(Misused, match="http://x: not"):
         wire.parse_url(url)
 
 

@@ -1,5 +1,6 @@
 """What an answer says, checked."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from peerdata.guest.words import Peer, PeerList, apply, read_me, read_verdict
 
 
 def told(**members: Any) -> dict[str, Any]:
-    return {"revision": 1, "full": False, "self": "me", "poll_after_s": 2, "peers": [], "removed": [], **members}
+    return {"revision": 1, "full": False, "self": "0e", "poll_after_s": 2, "peers": [], "removed": [], **members}
 
 
 def peer(uuid: str, joined: int, **meta: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def test_the_others_are_all_but_oneself() -> None:
     )
 )
 def test_what_is_no_answer_is_an_error_of_the_service_and_never_an_empty_list(document: Any) -> None:
-    for read in (lambda it: apply(None, it), read_verdict, read_me):
+    for read in (lambda it: apply(None, it), lambda it: read_verdict(it, "db"), read_me):
         with pytest.raises(NotReached):
             read(document)
 
@@ -70,4 +71,66 @@ def test_an_answer_that_lacks_a_member_is_none(member: str) -> None:
 
 def test_a_poll_that_is_told_oddly_is_kept_within_a_minute() -> None:
     assert apply(None, told(full=True, poll_after_s=1e9)).poll_after_s == 60
-    assert apply(None, told(full=True, poll_after_s=-1)).poll_after_s == 0
+    assert apply(None, told(full=True, poll_after_s=10**400)).poll_after_s == 60
+    odds: list[Any] = [-1, float("nan"), None, "1", [], True]
+    for odd in odds:
+        assert apply(None, told(full=True, poll_after_s=odd)).poll_after_s == 5
+
+
+def verdict(**members: Any) -> dict[str, Any]:
+    member = {"uuid": "0e", "ordinal": 0, "founder": True, "meta": {"from_server_db_addr": "10.0.0.1"}}
+    return {
+        "cluster": "db", "verdict": "bootstrap", "size": 3, "founders": "one", "closed": False, "term": 1, "ordinal": 0,
+        "formed": False, "members": [member], "why": "why", "self": "0e", "revision": 1, "poll_after_s": 1, **members
+    }  # fmt: skip
+
+
+def test_a_verdict_is_read() -> None:
+    read = read_verdict(verdict(), "db")
+    assert (read.verdict, read.members) == ("bootstrap", (Peer("0e", {"db_addr": "10.0.0.1"}, 0, True),))
+
+
+INFINITE, SURROGATE = float("inf"), "\ud800"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"revision": INFINITE}, {"revision": -1}, {"revision": 2**63}, {"revision": "1"}, {"revision": True},
+        {"self": json.loads("[" * 900 + "]" * 900)},
+        {"peers": {}}, {"peers": ""}, {"removed": {}}, {"removed": [[]]}, {"self": ""}, {"self": SURROGATE},
+        {"peers": [{**peer("a", 1), "joined": INFINITE}]}, {"peers": [{**peer("a", 1), "uuid": "a" * 37}]},
+        {"peers": [{**peer("a", 1), "uuid": '";id;"'}]}, {"peers": [peer("a", 1, k=SURROGATE)]},
+        {"peers": [{**peer("a", 1), "meta": {SURROGATE: "1"}}]},
+    ],
+)  # fmt: skip
+def test_a_list_with_anything_that_cannot_be_is_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(NotReached):
+        apply(None, told(**{"full": True, **wrong}))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cluster": "other"}, {"cluster": "$(id)"}, {"founders": "some\nEVIL=1"}, {"term": INFINITE}, {"term": -1},
+        {"size": INFINITE}, {"ordinal": "0"}, {"members": {}}, {"members": ""}, {"members": []}, {"self": "0f"},
+        {"self": '";id;"'}, {"why": SURROGATE},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_verdict_of_another_cluster_or_to_bootstrap_who_is_no_member_is_none(wrong: dict[str, Any]) -> None:
+    """Whoever answers could otherwise write into what etcd's start script evaluates."""
+    with pytest.raises(NotReached) as caught:
+        read_verdict(verdict(**wrong), "db")
+    assert len(caught.value.message) < 300
+
+
+def test_who_is_not_on_the_roll_may_be_told_to_wait_and_that_it_is_full() -> None:
+    for word in ("wait", "full", "join"):
+        assert read_verdict(verdict(verdict=word, members=[], ordinal=None), "db").verdict == word
+
+
+@pytest.mark.parametrize("uuid", ["", "u1", "0e\n", SURROGATE, "0" * 37, None])
+def test_an_instance_has_a_uuid(uuid: Any) -> None:
+    with pytest.raises(NotReached):
+        read_me({"uuid": uuid})

@@ -294,8 +294,8 @@ def test_the_four_lines_of_the_demo_do_what_they_say(make_service: MakeService) 
         if found := re.match(r"  (\w+) +(curl .*)", line):
             command = found[2].replace("127.0.0.1:8775", f"127.0.0.1:{service.port}")
             seen[found[1]] = subprocess.run(command, shell=True, capture_output=True, text=True).stdout
-    assert '"from_server_etcd_addr": "10.0.0.11:2380"' in seen["publish"]
-    assert '"from_server_etcd_addr":"10.0.0.11:2380"' in seen["discover"]
+    assert '"from_server_web_addr": "10.0.0.11:8080"' in seen["publish"]
+    assert '"from_server_web_addr":"10.0.0.11:8080"' in seen["discover"]
     assert "peerdata.key.taken" in seen["conflict"]
     assert seen["isolation"] == "[]"
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO, cast
 
 from peerdata import __version__
-from peerdata.guest import commands
+from peerdata.guest import commands, streams
 from peerdata.guest.errors import GuestError, Misused
 from peerdata.guest.formats import FORMATS
 from peerdata.guest.progress import printable
@@ -35,25 +35,68 @@ interface, or at PEERDATA_URL alone. No proxy is used.
 """
 
 
-def main(arguments: Sequence[str] | None = None, out: TextIO | None = None, err: TextIO | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the guest; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    out, err = streams.take_standard()
+    try:
+        try:
+            return _main(list(sys.argv[1:] if arguments is None else arguments), cast(TextIO, out), err)
+        finally:
+            out.flush()
+    except streams.OutputLost as lost:
+        out.give_up()
+        err.write(f"peerdata: what was to be printed is lost: {lost}\n")
+        return 1
+    except BrokenPipeError:
+        out.give_up()
+        return 1
+
+
+def _main(words: list[str], out: TextIO, err: TextIO) -> int:
     if words and words[0] in COMMANDS:
-        parser = argparse.ArgumentParser(prog=f"peerdata {words[0]}", **_texts(words[0]))
+        parser = _Parser(prog=f"peerdata {words[0]}", **_texts(words[0]))
         COMMANDS[words[0]].build(parser)
         # A KEY=VALUE may stand before, between and behind options; argparse's usual way takes the first group alone.
-        parsed = parser.parse_intermixed_args(words[1:])
-        return run(parsed, out or sys.stdout, err or sys.stderr)
-    parser = argparse.ArgumentParser(
+        return run(_unmark(parser.parse_intermixed_args(_mark_operands(words[1:]))), out, err)
+    whole = argparse.ArgumentParser(
         prog="peerdata",
         description="Instances of one project find each other through the metadata address.",
         epilog=f"{ADDRESS}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"peerdata {__version__}")
-    add_commands(parser.add_subparsers(metavar="COMMAND", required=True))
-    parser.parse_args(words)
+    whole.add_argument("--version", action="version", version=f"peerdata {__version__}")
+    add_commands(whole.add_subparsers(metavar="COMMAND", required=True))
+    whole.parse_args(words)
     return Misused.exit_code
+
+
+_OPERAND = "\0"
+"""Stands, inside, before what is no option although it begins like one; no argument can hold it."""
+
+
+def _mark_operands(words: list[str]) -> list[str]:
+    """What stands behind ``--`` is no option: argparse's own ways of saying so differ, and fail, with its versions."""
+    if "--" not in words:
+        return words
+    at = words.index("--")
+    before = words[:at]
+    if before and before[-1] == "--addresses":
+        before[-1] += "="  # its PREFIX is optional, and is not what follows
+    return before + [_OPERAND + word for word in words[at + 1 :]]
+
+
+def _unmark(parsed: argparse.Namespace) -> argparse.Namespace:
+    for name, value in vars(parsed).items():
+        if isinstance(value, str):
+            setattr(parsed, name, value.replace(_OPERAND, ""))
+        elif isinstance(value, list):
+            setattr(parsed, name, [word.replace(_OPERAND, "") for word in value])
+    return parsed
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(message.replace(_OPERAND, ""))
 
 
 def add_commands(parsers: Any) -> None:
@@ -80,9 +123,6 @@ def run(parsed: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     except GuestError as error:
         err.write(f"peerdata: {printable(error.message)}\n")
         return error.exit_code
-    except BrokenPipeError:
-        sys.stdout = None  # or Python complains once more at its end
-        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -155,7 +195,8 @@ def _build_doctor(parser: argparse.ArgumentParser) -> None:
 _JOINING = """\
 The verdict is printed: bootstrap, join, full (exit code 3), or wait (4).
 After bootstrap, once the cluster stands: peerdata formed CLUSTER.
-With --format it is in what is printed, or with --out FILE both are done.
+With --format it is in what is printed, or with --out FILE both are done;
+of wait and full, json alone is printed.
 """
 
 
@@ -212,7 +253,7 @@ def _add_output(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument("--scheme", choices=("http", "https"), default="http", help="of etcd's URLs (default http)")
     command.add_argument("--domain", default="", metavar="D", help="format hosts: behind each name")
     command.add_argument("--out", metavar="FILE", help="write it there, at once as a whole, only when it changed")
-    command.add_argument("--reload", metavar="CMD", help="run it when, and only when, FILE changed")
+    command.add_argument("--reload", metavar="CMD", help="run it when FILE changed; each time, until it succeeds")
 
 
 def _add_timeout(command: argparse.ArgumentParser, default: float) -> None:

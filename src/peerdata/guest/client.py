@@ -11,10 +11,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from peerdata.guest import pace, wire
-from peerdata.guest.errors import Misused, NoService, NotReached, Refused
+from peerdata.guest.errors import GuestError, Misused, NoService, NotReached, Refused
+
+T = TypeVar("T")
 
 Exchange = Callable[[wire.Place, str, str, float], wire.Answer]
 
@@ -27,6 +29,12 @@ MOST_QUERY_BYTES = 14_000
 """What haproxy takes as one line, less its surroundings."""
 FRESH_S = 120.0
 """A refusal that was kept with a time so near to ours is that of the call just made."""
+MAY_PASS = (400, 401, 403, 404)
+"""What an agent, nova or a service that is being replaced may say for a while to who is known there."""
+
+
+def _as_it_is(document: Any) -> Any:
+    return document
 
 
 def chance() -> float:
@@ -68,14 +76,26 @@ class Client:
         self._now = now
         self._asked_at: deque[float] = deque(maxlen=pace.MOST_IN_WINDOW)
 
-    def ask(self, method: str, path: str, query: Iterable[tuple[str, str]] = (), *, deadline: float | None) -> Any:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]] = (),
+        *,
+        deadline: float | None,
+        read: Callable[[Any], T] = _as_it_is,
+        was_answered: bool = False,
+    ) -> T:
         """
-        The JSON of the answer, once there is one.
+        What *read* makes of the answer's JSON, once there is one.
 
         Args:
             path: Behind ``/openstack/latest/``; each part already fit for a path.
             query: Parameters, unescaped.
             deadline: By `clock`, until when failures are tried again, the last time then; None: for ever.
+            read: Raises NotReached where the JSON is none of ours; that is a failure as any other.
+            was_answered: The same call was answered before. Then it is known here, and a refusal without a reason of
+                ours is tried again too: it is the agent's or nova's, and may pass.
 
         Raises:
             NotReached: the time is over; it says what went wrong last.
@@ -86,12 +106,21 @@ class Client:
         if len(text) > MOST_QUERY_BYTES:
             raise Misused(f"the keys and values make a call of {len(text)} bytes; {MOST_QUERY_BYTES} get through")
         target = ROOT + path + (f"?{text}" if text else "")
-        answer = self.fetch(method, target, deadline=deadline, accept=_is_json)
-        if answer.status == 404:
-            raise self._explain_404(method, path, answer)
-        if answer.status != 200:
-            raise self._explain(method, path, answer)
-        return json.loads(answer.body)
+        told: list[T] = []
+        failures = 0
+        while True:
+            answer = self.fetch(method, target, deadline=deadline, accept=lambda body: told.append(read(json_of(body))))
+            if answer.status == 200:
+                return told[-1]
+            failure: GuestError
+            try:
+                failure = (self._explain_404 if answer.status == 404 else self._explain)(method, path, answer)
+            except NotReached as error:
+                failure = error  # away again before it could be explained
+            if not (isinstance(failure, NotReached) or (was_answered and _may_pass(failure))):
+                raise failure
+            failures += 1
+            self._pause(failure, failures, deadline)
 
     def fetch(
         self,
@@ -99,10 +128,10 @@ class Client:
         target: str,
         *,
         deadline: float | None,
-        accept: Callable[[bytes], bool] = lambda _: True,
+        accept: Callable[[bytes], object] = lambda _: None,
     ) -> wire.Answer:
         """
-        The first answer that is final: a 200 whose body *accept* takes, or a refusal.
+        The first answer that is final: a refusal, or a 200 for whose body *accept* does not raise NotReached.
 
         Raises:
             NotReached: there was none until *deadline*, nor at it.
@@ -111,25 +140,28 @@ class Client:
         while True:
             try:
                 answer = self._ask_once(method, target, deadline)
-                if pace.is_final(answer.status) or (answer.status == 200 and accept(answer.body)):
+                if pace.is_final(answer.status):
                     return answer
-                failure = NotReached(
-                    "the answer was cut, or is not peerdata's"
-                    if answer.status == 200
-                    else f"the service answers {answer.status}{_told(answer)}"
-                )
+                if answer.status == 200:
+                    accept(answer.body)
+                    return answer
+                failure = NotReached(f"the service answers {answer.status}{_told(answer)}")
                 too_many = answer.status == pace.TOO_MANY
             except NotReached as error:
                 failure, too_many = error, False
             failures += 1
-            pause = pace.pause_s(failures, self._chance(), too_many=too_many)
-            if deadline is not None:
-                remaining = deadline - self.clock()
-                if remaining <= 0:
-                    raise failure
-                pause = min(pause, remaining)  # a last time, at the deadline
-            self.notice(f"{failure.message}; again in {pause:.0f} s")
-            self.sleep(pause)
+            self._pause(failure, failures, deadline, too_many=too_many)
+
+    def _pause(self, failure: GuestError, failures: int, deadline: float | None, *, too_many: bool = False) -> None:
+        """Sleep until it is to be tried again; at the deadline raise *failure*, the last of so many in a row."""
+        pause = pace.pause_s(failures, self._chance(), too_many=too_many)
+        if deadline is not None:
+            remaining = deadline - self.clock()
+            if remaining <= 0:
+                raise failure
+            pause = min(pause, remaining)  # a last time, at the deadline
+        self.notice(f"{failure.message}; again in {pause:.0f} s")
+        self.sleep(pause)
 
     def _ask_once(self, method: str, target: str, deadline: float | None) -> wire.Answer:
         """Ask the place that answered last, or else each in turn until one takes the connection."""
@@ -182,29 +214,50 @@ class Client:
         error = error_of(answer.body)
         if error is not None and error["code"].startswith("peerdata.identity."):
             return Refused(error["message"], status=404, code=error["code"])
-        listed = self.listing()
-        if listed is None:
-            return Refused("the metadata service does not know this instance", status=404)
+        listing = self._listing()
+        if listing.status != 200:
+            return self._explain_no_listing(listing)
+        listed = [entry.rstrip("/") for entry in listing.body.decode("utf-8", "replace").split()]
         if "shared.json" not in listed:
             return NoService("the metadata service here is without peerdata: /openstack/latest/ has no shared.json")
         if path.partition("/")[0] not in listed:
             return NoService(f"the peerdata here is too old for {method} {path}")
         return Refused("nova does not know this instance in this project; nothing was done", status=404)
 
-    def listing(self) -> list[str] | None:
-        """The entries of ``/openstack/latest/``, without slashes; None where there is no such list."""
-        answer = self.fetch("GET", ROOT, deadline=self.clock() + LEAST_ANSWER_S)
-        if answer.status != 200:
-            return None
-        return [entry.rstrip("/") for entry in answer.body.decode("utf-8", "replace").split()]
+    def _explain_no_listing(self, answer: wire.Answer) -> Refused | NoService:
+        """Nobody's instance asks there, or nobody should ask there at all?"""
+        place = self.places[0]
+        error = error_of(answer.body)
+        if error is not None and error["code"] == "peerdata.path.unknown":
+            return NoService(f"{place} is not where instances ask, but another listener: {error['message']}")
+        if place.is_link_local:
+            return Refused("the metadata service does not know this instance", status=404)
+        return Refused(f"{place} does not know this instance, or is no metadata service", status=404)
+
+    def _listing(self) -> wire.Answer:
+        """What stands at ``/openstack/latest/``: the entries, each on a line, a slash behind some."""
+        return self.fetch("GET", ROOT, deadline=self.clock() + LEAST_ANSWER_S)
 
 
-def _is_json(body: bytes) -> bool:
+def _may_pass(failure: GuestError) -> bool:
+    """Whether it is an answer that the service itself did not give, or only because nova did not vouch for us."""
+    if isinstance(failure, Refused):
+        reason_is_ours = failure.code and not failure.code.startswith("peerdata.identity.")
+        return failure.status in MAY_PASS and not reason_is_ours
+    return isinstance(failure, NoService)
+
+
+def json_of(body: bytes) -> Any:
+    """
+    The JSON of an answer that was good.
+
+    Raises:
+        NotReached: it is none.
+    """
     try:
-        json.loads(body)
-    except ValueError:
-        return False
-    return True
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise NotReached("the answer was cut, or is not peerdata's") from None
 
 
 def error_of(body: bytes) -> dict[str, str] | None:
@@ -212,7 +265,7 @@ def error_of(body: bytes) -> dict[str, str] | None:
     try:
         error = json.loads(body)["error"]
         facts = {name: value for name, value in error.items() if isinstance(value, str)}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return facts if "code" in facts and "message" in facts else None
 

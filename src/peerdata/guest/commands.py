@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from argparse import Namespace
+from contextlib import suppress
 from typing import TextIO
 
 from peerdata.guest import errors, files, formats
@@ -21,11 +22,15 @@ from peerdata.guest.library import Guest
 from peerdata.guest.progress import Log, Progress, printable
 from peerdata.guest.words import Peer, Verdict
 
+COMMAND_ENDS_S = 5.0
+"""So long a command has that is to end with us, before it is killed."""
+
 
 def publish(parsed: Namespace, _out: TextIO, err: TextIO) -> int:
     """Set the keys; nothing is printed."""
     progress = Progress(err)
     guest = Guest(timeout_s=parsed.timeout, progress=progress)
+    guest.end_within(parsed.timeout)
     try:
         guest.publish(_keys(parsed, guest, ""), private=parsed.private)
     finally:
@@ -78,13 +83,12 @@ def watch(parsed: Namespace, out: TextIO, err: TextIO) -> int:
     _check_output(parsed)
     if not _wants_text(parsed):
         parsed.format = "json"
-    failed_reload = False
     for found in guest.follow(parsed.prefix):
         listed = found.others if parsed.others else found.peers
         if parsed.out or not parsed.exec:
             try:
                 text = _render(parsed, listed, found.own_uuid, err)
-                failed_reload = _put(text, parsed, out, reload_anyway=failed_reload) != 0
+                _put(text, parsed, out)
                 out.flush()
             except Unusable as error:  # this list does not do; the next one may
                 _warn(err, error.message)
@@ -101,16 +105,19 @@ def watch(parsed: Namespace, out: TextIO, err: TextIO) -> int:
 def join(parsed: Namespace, out: TextIO, err: TextIO) -> int:
     """Print the verdict, or what the cluster's software is to read."""
     progress = Progress(err)
-    guest = Guest(progress=progress)
-    _check_output(parsed)
+    guest = Guest(timeout_s=None, progress=progress)
+    guest.end_within(parsed.timeout)  # what is looked at before included
+    _check_output(parsed, of_cluster=True)
     prefix = f"{parsed.cluster}_"
     try:
+        meta = _keys(parsed, guest, prefix) if parsed.pairs or parsed.addresses is not None else None
+        _check_own(parsed, guest, prefix, meta or {})
         verdict = guest.join(
             parsed.cluster,
             parsed.size,
             founders=parsed.founders,
             closed=parsed.closed,
-            meta=_keys(parsed, guest, prefix) if parsed.pairs or parsed.addresses is not None else None,
+            meta=meta,
             until_ready=parsed.until_ready,
             timeout_s=parsed.timeout,
         )
@@ -118,9 +125,10 @@ def join(parsed: Namespace, out: TextIO, err: TextIO) -> int:
         progress.end()
     codes = {"bootstrap": errors.DONE, "join": errors.DONE, "wait": NotYet.exit_code, "full": errors.Refused.exit_code}
     code = codes.get(verdict.verdict, 1)  # what a later version may say is nothing to start a cluster on
-    if code == errors.DONE and _wants_text(parsed):
+    is_whole = parsed.format == "json" and not parsed.out  # the verdict itself, so of `wait` and `full` too
+    if is_whole or (code == errors.DONE and _wants_text(parsed)):
         parsed.prefix = prefix
-        code = _put(_render(parsed, verdict.members, verdict.own_uuid, err, verdict), parsed, out)
+        code = _put(_render(parsed, verdict.members, verdict.own_uuid, err, verdict), parsed, out) or code
     if parsed.out or not _wants_text(parsed):
         out.write(f"{printable(verdict.verdict)}\n")
     return code
@@ -193,11 +201,54 @@ def _keys(parsed: Namespace, guest: Guest, prefix: str) -> dict[str, str]:
     return keys
 
 
+def _check_own(parsed: Namespace, guest: Guest, prefix: str, offered: dict[str, str]) -> None:
+    """
+    Whether the others will be able to write of this instance; what is published is so for good.
+
+    Raises:
+        Misused: its address or name is none, or the form needs its address and it has published none.
+        Unusable: it has published one before that is none.
+        NotReached, Refused, NoService: of the look at what it has published, where it offers no address.
+    """
+    from peerdata.guest.endpoints import parse
+    from peerdata.guest.formats.nodes import Options, is_name
+
+    options = Options(prefix, parsed.address_key, parsed.name_key)
+    is_written = _wants_text(parsed) and formats.is_of_addresses(parsed.format)
+    address_key = next((key for key in options.address_keys if key in offered), None)
+    name_key = next((key for key in options.name_keys if key in offered), None)
+    for key in dict.fromkeys([f"{prefix}addr", address_key if is_written else None]):
+        if key in offered and parse(offered[key]) is None:
+            raise Misused(f"{key} is no address: {offered[key][:60]!a}; nothing was published")
+    if not is_written:
+        return
+    if name_key is not None and not is_name(offered[name_key]):
+        raise Misused(f"{name_key} is no name: {offered[name_key][:60]!a}; nothing was published")
+    if address_key is not None:
+        return
+    for key in options.address_keys:
+        found = guest.peers(key)
+        value = next((peer.meta[key] for peer in found.peers if peer.uuid == found.own_uuid and key in peer.meta), None)
+        if value is not None and parse(value) is None:
+            raise Unusable(
+                f"this instance has published {key} for good, and it is no address: {value[:60]!a}; take another name "
+                "for the cluster, or name another key with --address-key"
+            )
+        if value is not None:
+            return
+    needed = f"{options.address_keys[0]}=ADDRESS{'' if parsed.address_key else ', or --addresses'}"
+    raise Misused(
+        f"what is to be written needs this instance's address, for the others too: add {needed}; nothing was published"
+    )
+
+
 def _wants_text(parsed: Namespace) -> bool:
     return bool(parsed.format or parsed.template)
 
 
-def _check_output(parsed: Namespace) -> None:
+def _check_output(parsed: Namespace, *, of_cluster: bool = False) -> None:
+    if parsed.format == "zookeeper" and not of_cluster:  # known before a wait
+        raise Misused("the format zookeeper is for `join` alone: its numbers are those of the roll")
     if parsed.reload and not parsed.out:
         raise Misused("--reload runs when a file has changed: name it with --out")
     if parsed.out and not _wants_text(parsed):
@@ -222,26 +273,76 @@ def _render(
         raise Misused(f"the template {parsed.template} cannot be read: {error}") from error
 
 
-def _put(text: str, parsed: Namespace, out: TextIO, *, reload_anyway: bool = False) -> int:
-    """Print *text*, or write it and reload where that changed the file; returns the exit code."""
+def _put(text: str, parsed: Namespace, out: TextIO) -> int:
+    """Print *text*, or write it, and reload where that changed the file or a reload is still due; the exit code."""
     if not parsed.out:
         out.write(text)
         return errors.DONE
-    changed = files.write_if_changed(parsed.out, text)
-    if parsed.reload and (changed or reload_anyway):
-        return _run(parsed.reload, None, "", {"PEERDATA_FILE": os.path.abspath(parsed.out)})
-    return errors.DONE
+    if not parsed.reload:
+        files.write_if_changed(parsed.out, text)
+        return errors.DONE
+    mark = files.mark_of(parsed.out)
+    if not files.write_if_changed(parsed.out, text, mark=mark) and not os.path.lexists(mark):
+        return errors.DONE
+    code = _run(parsed.reload, None, "", {"PEERDATA_FILE": os.path.abspath(parsed.out)})
+    files.set_mark(mark, due=code != errors.DONE)
+    return code
 
 
 def _run(command: str, err: TextIO | None, text: str, environment: dict[str, str]) -> int:
-    """Run the user's own *command* in a shell; 1, and a line, where it fails. Nothing of a peer is in it."""
+    """
+    Run the user's own *command* in a shell; 1, and a line, where it fails. Nothing of a peer is in it.
+
+    If we are ended meanwhile it is ended with us, and all that it started. For that it has a session of its own, but
+    at a terminal, which tells it by itself, and which it may want to ask something.
+    """
+    import signal
     import subprocess
 
-    done = subprocess.run(  # noqa: S603 - it is the caller's own
-        ["/bin/sh", "-c", command], input=text.encode(), env={**os.environ, **environment}, check=False
-    )
-    if done.returncode != 0:
-        _warn(err or sys.stderr, f"the command failed with {done.returncode}: {command}")
+    alone = not os.isatty(0)
+    told: list[int] = []
+    runs = False
+
+    def end(number: int, _frame: object = None) -> None:
+        told.append(number)
+        if runs:  # while it is made, nobody would know yet whom to end
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number, handler in before.items():
+            if handler in (signal.SIG_DFL, signal.default_int_handler):  # and not ignored, as under nohup
+                signal.signal(number, end)
+        with subprocess.Popen(  # noqa: S603 - it is the caller's own
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.PIPE,
+            env={**os.environ, **environment},
+            start_new_session=alone,
+        ) as process:
+            try:
+                runs = True
+                for already in told:
+                    end(already)
+                process.communicate(text.encode())
+            except BaseException:
+                for number, patience_s in ((signal.SIGTERM, COMMAND_ENDS_S), (signal.SIGKILL, None)):
+                    with suppress(ProcessLookupError):
+                        (os.killpg if alone else os.kill)(process.pid, number)
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(patience_s)
+                        break
+                raise
+    except OSError as error:
+        runs = True
+        for already in told:
+            end(already)
+        _warn(err or sys.stderr, f"the command cannot be run: {os.strerror(error.errno or 0).lower()}: {command}")
+        return 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if process.returncode != 0:
+        _warn(err or sys.stderr, f"the command failed with {process.returncode}: {command}")
         return 1
     return 0
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from peerdata.guest import wire
-from peerdata.guest.client import ROOT, error_of, seconds_of
+from peerdata.guest.client import LEAST_ANSWER_S, ROOT, error_of, seconds_of
 from peerdata.guest.errors import Misused, NotReached
 
 LATE_S = 0.1
@@ -50,12 +50,14 @@ def examine(
     except Misused as error:
         yield Finding("wrong", "address", error.message, "mend or unset PEERDATA_URL")
         return
+    timeout_s = max(LEAST_ANSWER_S, timeout_s)  # as for every other call
     yield check_proxy(environment, places[0].host)
-    place, listing, finding = check_route(places, ask, timeout_s)
+    by_hand = set_by_hand(environment)
+    place, listing, finding = check_route(places, ask, timeout_s, by_hand)
     yield finding
     if place is None or listing is None:
         return
-    finding = check_service(listing)
+    finding = check_service(listing, by_hand)
     yield finding
     if finding.level == "wrong":
         return
@@ -96,8 +98,17 @@ def check_proxy(environment: Mapping[str, str], host: str) -> Finding:
     )
 
 
+def set_by_hand(environment: Mapping[str, str]) -> str:
+    """What to do where the way is not the usual one but that of the environment; empty: it is the usual one."""
+    told = [f"{name}={environment[name]}" for name in ("PEERDATA_URL", "PEERDATA_SOURCE") if environment.get(name)]
+    if not told:
+        return ""
+    is_or_are, it_or_them = ("is", "it") if len(told) == 1 else ("are", "them")
+    return f"{' and '.join(told)} {is_or_are} set: correct {it_or_them}, or unset {it_or_them} inside a cloud"
+
+
 def check_route(
-    places: list[wire.Place], ask: Ask, timeout_s: float
+    places: list[wire.Place], ask: Ask, timeout_s: float, by_hand: str = ""
 ) -> tuple[wire.Place | None, wire.Answer | None, Finding]:
     """Whether any of *places* answers at all: the first that does, and its listing of ``latest``."""
     failures = []
@@ -109,25 +120,36 @@ def check_route(
             failures.append(error.message)
         except NotReached as error:
             advice = "the proxy of this network answers badly: tell the operator (neutron's metadata agent, haproxy)"
-            return place, None, Finding("wrong", "route", error.message, advice)
-    advice = (
+            return place, None, Finding("wrong", "route", error.message, by_hand or advice)
+    advice = by_hand or (
         "look at `ip route get 169.254.169.254`: DHCP brings the route, so a static configuration must have it too; "
         "a network without router and DHCP has no metadata service; IPv6 needs a link-local address"
     )
     return None, None, Finding("wrong", "route", "; ".join(failures), advice)
 
 
-def check_service(listing: wire.Answer) -> Finding:
+def check_service(listing: wire.Answer, by_hand: str = "") -> Finding:
     """Whether it is peerdata that answers."""
+    if _is_page(listing):
+        return Finding(
+            "wrong", "service", "an HTML page (a login page or another web server), not a metadata service",
+            by_hand or "ask the operator who answers at the metadata address here",
+        )  # fmt: skip
+    error = error_of(listing.body)
+    if listing.status == 404 and error and error["code"] == "peerdata.path.unknown":
+        return Finding(
+            "wrong", "service", f"another listener, not where instances ask: {error['message']}",
+            by_hand or "tell the operator",
+        )  # fmt: skip
     entries = listing.body.decode("utf-8", "replace").split()
+    why = f": {error['message']}" if error else ""
     if listing.status == 404:
         return Finding(
-            "wrong", "service", "it does not know who asks (404)", "wait a moment if the instance or its port is new; "
-            "else ask the operator whether this port belongs to this instance"
+            "wrong", "service", f"it does not know who asks (404){why}",
+            by_hand or "wait a moment if the instance or its port is new; else ask the operator whether this port "
+            "belongs to this instance",
         )  # fmt: skip
     if listing.status != 200:
-        error = error_of(listing.body)
-        why = f": {error['message']}" if error else ""
         return Finding("wrong", "service", f"it answers {listing.status}{why}", "tell the operator; try again later")
     if "shared.json" not in entries:
         return Finding(
@@ -202,11 +224,19 @@ def check_clock(answer: wire.Answer, last: wire.Answer, before: float, after: fl
     return Finding("ok", "clock", "that of the service, within a few seconds")
 
 
+def _is_page(answer: wire.Answer) -> bool:
+    """Whether a browser is meant; with other statuses, 404 say, a page is the agent's own, and means something."""
+    if answer.status not in (200, 301, 302, 303, 307, 308, 401, 511):
+        return False
+    start = answer.body[:512].lstrip().lower()
+    return "html" in answer.headers.get("content-type", "").lower() or start.startswith((b"<!doctype html", b"<html"))
+
+
 def _member(answer: wire.Answer, name: str) -> str:
     try:
         content: Any = json.loads(answer.body)
         return str(content[name])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Addresses as peers publish them, and as configurations want them: brackets around IPv6 wherever a port follows. Pure.
+Addresses as peers publish them, and as configurations want them: brackets around IPv6 where a port follows or could.
+Pure.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]" if ":" in self.host else self.host
 
     def with_port(self, port: int | None = None) -> str:
-        """``host:port`` with its own port, else *port*, else without one."""
+        """``host:port`` with its own port, else *port*, else without one, but as in a URL."""
         chosen = self.port or port
         return f"{self.bracketed}:{chosen}" if chosen else self.bracketed
+
+    def plain(self, port: int | None = None) -> str:
+        """The same, but without a port the bare address: for what takes an address, and maybe a port."""
+        return self.with_port(port) if self.port or port else self.host
 
 
 def parse(value: str) -> Endpoint | None:

@@ -6,21 +6,28 @@ The library: the calls of docs/protocol.md as methods, each asked until it is an
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerdata.guest import client, memory, wire, words
 from peerdata.guest.errors import Misused, NotYet, Unusable
-from peerdata.guest.words import KEY_CHARACTERS, Me, PeerList, Verdict
+from peerdata.guest.words import KEY_CHARACTERS, MOST_KEY_CHARS, Me, PeerList, Verdict
 
 if TYPE_CHECKING:
     from peerdata.guest.addresses import AddressesOf
 
+T = TypeVar("T")
+
 HOLD_S = 20.0
 """How long a poll may be held by the service, where its operator lets it: well within haproxy's 32 s."""
+LEAST_POLL_S = 1.0
+"""Between two polls, whatever the service asks for; its own least is the same (docs/protocol.md, "Follow changes")."""
+LEAST_POLL_OF_STAND_IN_S = 0.01
+MOST_SIZE = 1000
+"""Of a cluster (docs/protocol.md, "Form a cluster")."""
 
 
 class Guest:
@@ -64,9 +71,14 @@ class Guest:
             memory.default_directory(dict(os.environ)) if state is None else state, f"{url} {source}".strip()
         )
         self._progress = progress
+        self._last_deadline: float | None = None
         self._clock = clock
         self._sleep = sleep
         self._now = now
+
+    def end_within(self, timeout_s: float) -> None:
+        """No call is tried longer than so many seconds from now, whatever its own time: several share one timeout."""
+        self._last_deadline = self._clock() + timeout_s
 
     def publish(self, meta: Mapping[str, str], *, private: bool = False) -> Me:
         """
@@ -85,7 +97,7 @@ class Guest:
             NoService, Misused.
         """
         query = [] if private else [("shared", "project")]
-        return words.read_me(self._ask("POST", "metadata", query + _parameters(meta)))
+        return self._ask("POST", "metadata", words.read_me, query + _parameters(meta))
 
     def peers(self, prefix: str = "") -> PeerList:
         """
@@ -96,9 +108,9 @@ class Guest:
 
         Raises:
             NotReached: there is no answer; `last_good` may have an older list. Never an empty one instead.
-            Refused, NoService.
+            Refused, NoService, Misused.
         """
-        peers = words.apply(None, self._ask("GET", "peer_data.json", _following(prefix)))
+        peers = self._ask("GET", "peer_data.json", partial(words.apply, None), _following(prefix))
         self.memory.keep_list(prefix, peers, self._now())
         return peers
 
@@ -110,14 +122,16 @@ class Guest:
         """
         The list now, and again each time that it has changed.
 
-        The service says how often it is asked. While it is away, it is asked on; what was yielded last stays good.
+        The service says how often it is asked. While it is away, it is asked on; what was yielded last stays good. Once
+        it has answered, that goes for its 401, 403 and 404 too, and for a 400 without a reason of peerdata's.
 
         Args:
             timeout_s: After so many seconds it ends; None: never.
 
         Raises:
             NotReached: only with *timeout_s*: nothing was answered when it was over.
-            Refused, NoService.
+            Refused, NoService: the first answer; a later one only with *timeout_s*, when that was over.
+            Misused.
         """
         deadline = self._deadline(timeout_s)
         known: PeerList | None = None
@@ -127,7 +141,14 @@ class Guest:
                 hold_s = HOLD_S if deadline is None else min(HOLD_S, max(0.0, deadline - self._clock()))
                 query += [("since", str(known.revision)), ("wait", f"{hold_s:.1f}")]
             before = known
-            known = words.apply(known, self.client.ask("GET", "peer_data.json", query, deadline=deadline))
+            known = self.client.ask(
+                "GET",
+                "peer_data.json",
+                query,
+                deadline=deadline,
+                read=partial(words.apply, before),
+                was_answered=before is not None,
+            )
             if before is None or known.peers != before.peers:
                 self.memory.keep_list(prefix, known, self._now())
                 yield known
@@ -180,6 +201,8 @@ class Guest:
             Refused: another size or mode (``peerdata.cluster.taken``), or what `publish` refuses.
             NotReached, NoService, Misused.
         """
+        if not 1 <= size <= MOST_SIZE:
+            raise Misused(f"a cluster is planned for 1 to {MOST_SIZE}, not {size}")
         if founders not in ("one", "all"):
             raise Misused(f"founders are 'one' or 'all', not '{founders}'")
         path = f"cluster/{_cluster(cluster)}.json"
@@ -187,8 +210,17 @@ class Guest:
         query += [("closed", "true")] if closed else []
         query += _parameters(meta) if meta else []
         deadline = self._deadline(timeout_s)
+        was_answered = False
         while True:
-            verdict = words.read_verdict(self.client.ask("POST", path, query, deadline=deadline))
+            verdict = self.client.ask(
+                "POST",
+                path,
+                query,
+                deadline=deadline,
+                read=lambda it: words.read_verdict(it, cluster),
+                was_answered=was_answered,
+            )
+            was_answered = True
             if verdict.verdict == "bootstrap":
                 self.memory.keep_term(cluster, verdict.term)
             if verdict.verdict != "wait" or not until_ready:
@@ -215,15 +247,16 @@ class Guest:
         if term is None:
             raise Misused(f"this machine remembers no verdict to found {cluster}: give the term of the verdict")
         path = f"cluster/{_cluster(cluster)}/formed"
-        return words.read_verdict(self._ask("POST", path, [("term", str(term))]))
+        return self._ask("POST", path, lambda it: words.read_verdict(it, cluster), [("term", str(term))])
 
     def state(self, cluster: str) -> Verdict:
         """How *cluster* stands, without joining it."""
-        return words.read_verdict(self._ask("GET", f"cluster/{_cluster(cluster)}.json"))
+        path = f"cluster/{_cluster(cluster)}.json"
+        return self._ask("GET", path, lambda it: words.read_verdict(it, cluster))
 
     def whoami(self) -> Me:
         """This instance, as nova knows it, with what it has published."""
-        return words.read_me(self._ask("GET", "meta_data.json"))
+        return self._ask("GET", "meta_data.json", words.read_me)
 
     def addresses(self, addresses_of: AddressesOf | None = None) -> list[str]:
         """
@@ -239,7 +272,7 @@ class Guest:
             NotReached, Refused, NoService.
         """
         target = f"{client.ROOT}network_data.json"
-        answer = self.client.fetch("GET", target, deadline=self._deadline(self.timeout_s))
+        answer = self.client.fetch("GET", target, deadline=self._deadline(self.timeout_s), accept=client.json_of)
         if answer.status == 404:
             own = self.client.local_address.partition("%")[0]
             if own.lower().startswith("fe80:"):
@@ -250,21 +283,23 @@ class Guest:
         from peerdata.guest.addresses import addresses_of_interface, fixed_addresses  # only here: a start is short
 
         try:
-            found = fixed_addresses(json.loads(answer.body), addresses_of or addresses_of_interface)
+            found = fixed_addresses(client.json_of(answer.body), addresses_of or addresses_of_interface)
         except (ValueError, TypeError, AttributeError) as error:
             raise Unusable(f"network_data.json cannot be understood: {error}") from error
         if not found:
             raise Unusable("network_data.json names no address, and no interface that has one")
         return found
 
-    def _ask(self, method: str, path: str, query: list[tuple[str, str]] | None = None) -> Any:
-        return self.client.ask(method, path, query or [], deadline=self._deadline(self.timeout_s))
+    def _ask(self, method: str, path: str, read: Callable[[Any], T], query: list[tuple[str, str]] | None = None) -> T:
+        return self.client.ask(method, path, query or [], deadline=self._deadline(self.timeout_s), read=read)
 
     def _deadline(self, timeout_s: float | None) -> float | None:
-        return None if timeout_s is None else self._clock() + timeout_s
+        told = [] if timeout_s is None else [self._clock() + timeout_s]
+        return min(told + ([] if self._last_deadline is None else [self._last_deadline]), default=None)
 
     def _rest(self, pause_s: float, deadline: float | None) -> bool:
         """Sleep as long as the service asks to, or to the deadline for a last look; False where that is over."""
+        pause_s = max(pause_s, LEAST_POLL_OF_STAND_IN_S if self.client.places[0].is_stand_in else LEAST_POLL_S)
         remaining = pause_s if deadline is None else deadline - self._clock()
         if remaining <= 0 and deadline is not None:
             return False
@@ -273,12 +308,14 @@ class Guest:
 
 
 def _following(prefix: str) -> list[tuple[str, str]]:
+    if len(prefix) > MOST_KEY_CHARS or not KEY_CHARACTERS.issuperset(prefix):
+        raise Misused(f"{prefix!r} is the beginning of no key: of the characters a-z A-Z 0-9 - _ : . and space")
     return [("prefix", prefix)] if prefix else []
 
 
 def _parameters(meta: Mapping[str, str]) -> list[tuple[str, str]]:
     for key, value in meta.items():
-        if not 1 <= len(key) <= 243 or not KEY_CHARACTERS.issuperset(key):
+        if not 1 <= len(key) <= MOST_KEY_CHARS or not KEY_CHARACTERS.issuperset(key):
             raise Misused(f"{key!r} is not a key: 1 to 243 of the characters a-z A-Z 0-9 - _ : . and space")
         if "\0" in value:
             raise Misused(f"the value of {key!r} holds a NUL")

@@ -45,7 +45,7 @@ class Memory:
             kept = self._read(_list_name(prefix))
             peers = tuple(Peer(str(uuid), dict(meta), int(place)) for uuid, place, meta in kept["peers"])
             return PeerList(int(kept["revision"]), str(kept["self"]), peers, 0.0, float(kept["read_at"]))
-        except (NotReached, KeyError, TypeError, ValueError):
+        except (NotReached, KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def keep_term(self, cluster: str, term: int) -> None:
@@ -56,7 +56,7 @@ class Memory:
         """The term of the last verdict ``bootstrap``."""
         try:
             return int(self._read(f"cluster-{quote(cluster)}.json")["term"])
-        except (NotReached, KeyError, TypeError, ValueError):
+        except (NotReached, KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ class Memory:
         try:
             with open(os.path.join(self._directory, name), encoding="utf-8") as file:
                 content = json.load(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             content = None
         if not isinstance(content, dict) or content.get("machine") != _machine():
             raise NotReached("nothing is remembered")

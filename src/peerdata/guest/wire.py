@@ -27,6 +27,9 @@ MOST_HEAD_BYTES = 64 * 1024
 MOST_BODY_BYTES = 64 * 1024 * 1024
 """A project of 20 000 keys of 255 characters is a tenth of it."""
 
+STAND_IN = "/as/"
+"""Stands before one name in the URL of an instance of `peerdata.testing.Cloud`; no other URL has a path."""
+
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -37,7 +40,7 @@ class Place(NamedTuple):
     """A name or an address, without brackets; IPv6 with its zone behind ``%``."""
     port: int
     base: str
-    """What stands before ``/openstack``; empty, or with a slash in front and none behind."""
+    """What stands before ``/openstack``: of an instance of the stand-in `STAND_IN` and its name, else empty."""
     source: str = ""
     """The address to ask from, of those that this machine has; empty: the kernel chooses."""
 
@@ -48,6 +51,11 @@ class Place(NamedTuple):
     def is_link_local(self) -> bool:
         """Whether it is one of the metadata addresses, where neutron may limit the rate."""
         return self.host.partition("%")[0] in (V4, V6)
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it is an instance of `peerdata.testing.Cloud`, whose tests are to be quick."""
+        return self.base.startswith(STAND_IN)
 
     @property
     def authority(self) -> str:
@@ -101,7 +109,7 @@ def _zones() -> list[str]:
 def parse_url(url: str) -> Place:
     """The place that *url* names."""
     scheme, found, rest = url.partition("://")
-    if not found or scheme.lower() != "http" or any(character <= " " for character in url):
+    if not found or scheme.lower() != "http" or any(not "!" <= character <= "~" for character in url):
         raise Misused(f"PEERDATA_URL must be like http://169.254.169.254 or http://[fe80::a9fe:a9fe%eth0], not '{url}'")
     authority, slash, base = rest.partition("/")
     port = "80"
@@ -114,9 +122,12 @@ def parse_url(url: str) -> Place:
     else:
         host, _, given = authority.partition(":")
         port = given or port
-    if not host or not (port.isdigit() and 0 < int(port) < 65536):
+    if not host or not (port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise Misused(f"'{authority}' is not a host, or a host and a port; IPv6 goes into brackets")
-    return Place(host, int(port), (slash + base).rstrip("/"))
+    path = (slash + base).rstrip("/")
+    if path and not (path.startswith(STAND_IN) and path.count("/") == STAND_IN.count("/")):
+        raise Misused(f"PEERDATA_URL ends with its host and port, http://{authority}: not '{url}'")
+    return Place(host, int(port), path)
 
 
 def quote(text: str) -> str:
@@ -190,10 +201,12 @@ class _Reader:
         self._connection = connection
         self._deadline = deadline
         self._held = b""
+        """Received, of which all before `_at` has been read."""
+        self._at = 0
 
     def read(self) -> tuple[int, dict[str, str], bytes]:
         status, headers = self._read_head()
-        while 100 <= status < 200:
+        while 100 <= status < 200:  # until the deadline: `_read_until` looks at it
             status, headers = self._read_head()
         if status in (204, 304):
             return status, headers, b""
@@ -202,27 +215,38 @@ class _Reader:
         length = headers.get("content-length")
         if length is None:
             return status, headers, self._read_rest()
-        if not (length.isascii() and length.isdigit() and int(length) <= MOST_BODY_BYTES):
+        # Not more digits than it may have: int() takes long for thousands, and later Pythons refuse.
+        if not (length.isascii() and length.isdigit() and len(length) <= 20 and int(length) <= MOST_BODY_BYTES):
             raise NotReached("the answer has no length that could be")
         return status, headers, self._read_exactly(int(length))
 
-    def _receive(self) -> bytes:
+    def _remaining_s(self) -> float:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise socket.timeout
-        self._connection.settimeout(remaining)
+        return remaining
+
+    def _receive(self) -> bytes:
+        self._connection.settimeout(self._remaining_s())
         return self._connection.recv(65536)
 
+    def _take_held(self) -> bytes:
+        taken = self._held[self._at :]
+        self._held, self._at = b"", 0
+        return taken
+
     def _read_until(self, end: bytes, most: int) -> bytes:
-        while end not in self._held:
-            if len(self._held) > most:
+        self._remaining_s()  # also where all of it is held already: a server may send many small parts
+        while (found := self._held.find(end, self._at)) < 0:
+            if len(self._held) - self._at > most:
                 raise NotReached("the answer's head is longer than any should be")
             piece = self._receive()
             if not piece:
                 raise NotReached("the answer was cut in its head" if self._held else "the connection closed unanswered")
-            self._held += piece
-        found, _, self._held = self._held.partition(end)
-        return found
+            self._held = self._take_held() + piece
+        text = self._held[self._at : found]
+        self._at = found + len(end)
+        return text
 
     def _read_head(self) -> tuple[int, dict[str, str]]:
         lines = self._read_until(b"\r\n\r\n", MOST_HEAD_BYTES).decode("latin-1").split("\r\n")
@@ -237,27 +261,30 @@ class _Reader:
         return int(code), headers
 
     def _read_exactly(self, length: int) -> bytes:
-        pieces, missing = [self._held[:length]], length - len(self._held)
-        self._held = self._held[length:]
+        whole = self._held[self._at : self._at + length]
+        self._at += len(whole)
+        if len(whole) == length:
+            return whole
+        pieces, missing = [whole], length - len(whole)
         while missing > 0:
             piece = self._receive()
             if not piece:
                 raise NotReached(f"the answer was cut after {length - missing} of {length} bytes")
             pieces.append(piece[:missing])
-            self._held = piece[missing:]
+            self._held, self._at = piece[missing:], 0
             missing -= len(piece)
         return b"".join(pieces)
 
     def _read_rest(self) -> bytes:
-        pieces = [self._held]
+        body = bytearray(self._take_held())
         while piece := self._receive():
-            pieces.append(piece)
-            if sum(map(len, pieces)) > MOST_BODY_BYTES:
+            body += piece
+            if len(body) > MOST_BODY_BYTES:
                 raise NotReached("the answer does not end")
-        return b"".join(pieces)
+        return bytes(body)
 
     def _read_chunks(self) -> bytes:
-        pieces: list[bytes] = []
+        body = bytearray()
         while True:
             line = self._read_until(b"\r\n", 1024).partition(b";")[0].strip()
             try:
@@ -265,8 +292,8 @@ class _Reader:
             except ValueError:
                 raise NotReached("the answer's chunks are garbled") from None
             if size == 0:
-                return b"".join(pieces)
-            if not 0 < size <= MOST_BODY_BYTES - sum(map(len, pieces)):
+                return bytes(body)
+            if not 0 < size <= MOST_BODY_BYTES - len(body):
                 raise NotReached("the answer does not end")
-            pieces.append(self._read_exactly(size))
+            body += self._read_exactly(size)
             self._read_until(b"\r\n", 1024)

@@ -57,7 +57,7 @@ FORMATS = {
     ),
     "unicast-hosts": Format("clusters.as_unicast_hosts", "unicast_hosts.txt of Elasticsearch and OpenSearch", 9300),
     "cassandra": Format("clusters.as_cassandra", "the first three, as seeds"),
-    "zookeeper": Format("clusters.as_zookeeper", "server.N lines, for zoo.cfg"),
+    "zookeeper": Format("clusters.as_zookeeper", "server.N lines, for zoo.cfg; of join alone"),
     "jgroups": Format("clusters.as_jgroups", "initial_hosts of TCPPING: host[port],...", 7800),
     "patroni": Format("clusters.as_patroni", "the hosts of its etcd, YAML", 2379),
     "prometheus": Format("clusters.as_prometheus", "file_sd targets, JSON", 9100, "address, name"),
@@ -65,14 +65,19 @@ FORMATS = {
 """By name, as --format takes it."""
 
 
+def is_of_addresses(name: str) -> bool:
+    """Whether the form *name*, or a template where that is empty, has the address of each peer in it."""
+    return name not in ("json", "table")
+
+
 def render(name: str, view: View) -> str:
     """
     *view* in the form *name*, with a newline at its end.
 
     Raises:
-        Unusable: a member of a cluster lacks what the form needs, or there is nobody to write of in a form that means
-            something else when empty (``gcomm://`` starts a new cluster).
-        Misused: there is no such form.
+        Unusable: a member of a cluster that must be there lacks what the form needs, or there is nobody to write of in
+            a form that means something else when empty (``gcomm://`` starts a new cluster).
+        Misused: there is no such form, or it is for `join` alone.
     """
     if name not in FORMATS:
         raise Misused(f"there is no format '{name}': use one of {', '.join(FORMATS)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from peerdata.guest.errors import Misused
 from peerdata.guest.formats.nodes import Node, View
 
 CASSANDRA_SEEDS = 3
@@ -39,7 +40,7 @@ def as_etcd(view: View) -> str:
 
 
 def as_galera(view: View) -> str:
-    """The cluster's address; a founder's is ``gcomm://``, which starts a new one."""
+    """The cluster's address, a URL (IPv6 always in brackets); a founder's is ``gcomm://``, which starts a new one."""
     if view.founding:
         return "gcomm://\n"
     hosts = [node.endpoint.with_port(view.options.port) for node in view.nodes()]
@@ -111,16 +112,22 @@ def as_unicast_hosts(view: View) -> str:
 
 def as_cassandra(view: View) -> str:
     """The value of ``seeds``, on one line."""
-    return ",".join(node.endpoint.with_port(None) for node in view.nodes()[:CASSANDRA_SEEDS]) + "\n"
+    return ",".join(node.endpoint.plain() for node in view.nodes()[:CASSANDRA_SEEDS]) + "\n"
 
 
 def as_zookeeper(view: View) -> str:
-    """``server.N``, N by the order on the roll from 1; this instance's own N is its ``ordinal`` and 1."""
-    lines = []
-    for number, node in enumerate(view.nodes(), start=1):
-        number = node.place + 1 if view.verdict is not None else number
-        lines.append(f"server.{number}={node.endpoint.bracketed}:2888:3888;{view.options.port or 2181}\n")
-    return "".join(lines)
+    """
+    ``server.N``, N by the order on the roll from 1; this instance's own N is its ``ordinal`` and 1.
+
+    Raises:
+        Misused: without a verdict; the place among peers is another number, and a wrong myid is another server.
+    """
+    if view.verdict is None:
+        raise Misused("the format zookeeper is for `join` alone: its numbers are those of the roll")
+    return "".join(
+        f"server.{node.place + 1}={node.endpoint.bracketed}:2888:3888;{view.options.port or 2181}\n"
+        for node in view.nodes()
+    )
 
 
 def as_jgroups(view: View) -> str:

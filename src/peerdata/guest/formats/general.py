@@ -10,8 +10,7 @@ import json
 import re
 
 from peerdata.guest.endpoints import is_ipv4, is_ipv6
-from peerdata.guest.errors import Unusable
-from peerdata.guest.formats.nodes import View, single_quoted
+from peerdata.guest.formats.nodes import Node, View, single_quoted
 from peerdata.guest.progress import printable
 
 _OWN_NAMES = ("localhost", "ip6-", "broadcasthost")
@@ -40,7 +39,7 @@ def as_table(view: View) -> str:
     rows = [("INSTANCE", "KEY", "VALUE")]
     for peer in view.peers:
         mark = " *" if peer.uuid == view.own_uuid else ""
-        rows += [(peer.uuid + mark, key, printable(value)) for key, value in sorted(peer.meta.items())]
+        rows += [(peer.uuid + mark, printable(key), printable(value)) for key, value in sorted(peer.meta.items())]
         if not peer.meta:
             rows.append((peer.uuid + mark, "-", "-"))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
@@ -62,7 +61,7 @@ def as_env(view: View) -> str:
             lines[name.upper()] = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     lines["SELF"] = view.own_uuid
     lines["COUNT"] = str(len(view.peers))
-    lines["ADDRESSES"] = " ".join(node.endpoint.with_port(view.options.port) for node in view.nodes(needed=False))
+    lines["ADDRESSES"] = " ".join(node.endpoint.plain(view.options.port) for node in view.nodes(needed=False))
     for number, peer in enumerate(view.peers, start=1):
         lines[f"{number}_UUID"] = peer.uuid
         for key, value in sorted(peer.meta.items()):
@@ -82,20 +81,20 @@ def as_hosts(view: View) -> str:
     """
     domain = view.options.domain.strip(".")
     lines = []
+    written: list[Node] = []
     for node in view.nodes(needed=False):
         host = node.endpoint.host
         lowered = node.name.lower()
         wrong = "." in lowered or "_" in lowered or lowered.startswith(_OWN_NAMES)
         if wrong or not (is_ipv4(host) or is_ipv6(host)):
-            problem = f"instance {node.uuid}: {node.name} at {host} is no line for a hosts file"
-            if view.verdict is not None:
-                raise Unusable(problem)
-            view.warn(f"{problem}; left out")
+            view.leave_out(node.uuid, f"instance {node.uuid}: {node.name} at {host} is no line for a hosts file")
             continue
+        written.append(node)
         lines.append(f"{host} {node.name}.{domain} {node.name}\n" if domain else f"{host} {node.name}\n")
+    view.check_left(written)
     return "".join(lines)
 
 
 def as_addresses(view: View) -> str:
     """Host, or host and port where the peer or --port names one."""
-    return "".join(f"{node.endpoint.with_port(view.options.port)}\n" for node in view.nodes(needed=False))
+    return "".join(f"{node.endpoint.plain(view.options.port)}\n" for node in view.nodes(needed=False))

@@ -30,6 +30,16 @@ class Options(NamedTuple):
     scheme: str = "http"
     domain: str = ""
 
+    @property
+    def address_keys(self) -> list[str]:
+        """Of these the first that a peer has is its address."""
+        return [self.address_key] if self.address_key else list(dict.fromkeys([f"{self.prefix}addr", "addr"]))
+
+    @property
+    def name_keys(self) -> list[str]:
+        """The same for its name."""
+        return [self.name_key] if self.name_key else list(dict.fromkeys([f"{self.prefix}name", "name"]))
+
 
 class Node(NamedTuple):
     """A peer that can stand in a configuration."""
@@ -49,7 +59,7 @@ class View(NamedTuple):
     own_uuid: str
     options: Options = Options()
     verdict: Verdict | None = None
-    """Of `join`; then a member that lacks something is an error, because a cluster without it is another cluster."""
+    """Of `join`."""
     warn: Callable[[str], None] = lambda _: None
 
     def with_default_port(self, port: int | None) -> View:
@@ -62,6 +72,11 @@ class View(NamedTuple):
         return self.verdict is not None and self.verdict.verdict == "bootstrap"
 
     @property
+    def exact(self) -> bool:
+        """Whether all founders start it together: a list without one of them would found another cluster."""
+        return self.verdict is not None and self.founding and self.verdict.founders == "all"
+
+    @property
     def listed(self) -> tuple[Peer, ...]:
         """Those to write of: who founds alone knows nobody yet, even if others wait on the roll already."""
         if self.verdict is not None and self.founding and self.verdict.founders == "one":
@@ -72,11 +87,12 @@ class View(NamedTuple):
         """
         The listed peers with address and name, in the order that all readers see.
 
-        Who has no address key is of another service and left out; an unusable address, or a name that another before
-        it has, is left out with a warning.
+        An unusable address, or a name that another before it has, is left out with a warning. Who has no address key
+        is of another service and left out silently; a member of a cluster, with a warning.
 
         Raises:
-            Unusable: with a verdict, instead of leaving anybody out; or nobody is left, and somebody is *needed*.
+            Unusable: who would be left out is a founder of those who must all be there (`exact`), or this instance
+                itself, or the last of the other members; or nobody is left, and somebody is *needed*.
         """
         found: list[Node] = []
         names: set[str] = set()
@@ -87,33 +103,50 @@ class View(NamedTuple):
                     raise Unusable(f"instance {peer.uuid} has a name that another had before it: {node.name}")
             except _KeyMissing as missing:
                 if self.verdict is not None:
-                    raise Unusable(missing.message) from None
+                    self.leave_out(peer.uuid, missing.message)
                 continue
             except Unusable as error:
-                if self.verdict is not None:
-                    raise
-                self.warn(f"{error.message}; left out")
+                self.leave_out(peer.uuid, error.message)
                 continue
             names.add(node.name.lower())
             found.append(node)
+        self.check_left(found)
         if not found and needed:
-            raise Unusable(f"no peer has published {' or '.join(self._address_keys())}: nothing to write")
+            raise Unusable(f"no peer has published {' or '.join(self.options.address_keys)}: nothing to write")
         return found
 
-    def _address_keys(self) -> list[str]:
-        options = self.options
-        return [options.address_key] if options.address_key else list(dict.fromkeys([f"{options.prefix}addr", "addr"]))
+    def leave_out(self, uuid: str, problem: str) -> None:
+        """
+        Warn that an instance is not written of.
+
+        Raises:
+            Unusable: in a cluster, where the list would not do without it.
+        """
+        if self.verdict is not None and (self.exact or uuid == self.own_uuid):
+            raise Unusable(problem)
+        self.warn(f"{problem}; left out")
+
+    def check_left(self, found: list[Node]) -> None:
+        """
+        Of those who join a cluster, somebody must be there whom they can join.
+
+        Raises:
+            Unusable: there were other members, and none of them is *found*.
+        """
+        others = [peer for peer in self.listed if peer.uuid != self.own_uuid]
+        if self.verdict is not None and others and all(node.uuid == self.own_uuid for node in found):
+            raise Unusable(f"no other member of {self.verdict.cluster} can be written of: nobody would be left to join")
 
     def _node(self, peer: Peer) -> Node:
         options = self.options
-        key = next((key for key in self._address_keys() if key in peer.meta), None)
+        keys = options.address_keys
+        key = next((key for key in keys if key in peer.meta), None)
         if key is None:
-            raise _KeyMissing(f"instance {peer.uuid} has not published {' or '.join(self._address_keys())}")
+            raise _KeyMissing(f"instance {peer.uuid} has not published {' or '.join(keys)}")
         endpoint = parse(peer.meta[key])
         if endpoint is None:
             raise Unusable(f"instance {peer.uuid}: {key} is no address: {peer.meta[key][:60]!a}")
-        name_keys = [options.name_key] if options.name_key else [f"{options.prefix}name", "name"]
-        name = next((peer.meta[key] for key in name_keys if key in peer.meta), None)
+        name = next((peer.meta[key] for key in options.name_keys if key in peer.meta), None)
         if name is not None and not is_name(name):
             raise Unusable(f"instance {peer.uuid}: this is no name: {name[:60]!a}")
         return Node(peer.uuid, peer.uuid if name is None else name, name is not None, endpoint, peer.place)

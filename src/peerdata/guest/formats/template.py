@@ -64,9 +64,11 @@ def render(template: str, view: View) -> str:
     *template*, filled in.
 
     Raises:
-        Misused: it cannot be understood; the message has the line.
+        Misused: it cannot be understood, or asks for an ordinal without a verdict; the message has the line.
         Unusable: a peer lacks a key, or a value would not be plain text where ``meta:`` puts it as it is.
     """
+    if view.verdict is None:
+        _refuse_ordinals(template)
     nodes = {node.uuid: node for node in view.nodes(needed=False)}
     general = {
         "count": str(len(nodes)),
@@ -113,6 +115,15 @@ def render(template: str, view: View) -> str:
         else:
             out += repeats
     return "".join(out)
+
+
+def _refuse_ordinals(template: str) -> None:
+    """An ordinal is a place on a roll; the place among peers is another number, and would be another server's."""
+    for number, line in enumerate(template.splitlines(), start=1):
+        if any("ordinal" in (found["named"], found["braced"]) for found in _Text.pattern.finditer(line)):
+            raise Misused(
+                f"line {number} of the template: ${{ordinal}} is for `join` alone: it is the place on the roll"
+            )
 
 
 def _fill(line: str, number: int, values: _Values) -> str:

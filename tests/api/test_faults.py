@@ -40,7 +40,7 @@ async def test_a_refusal_that_cannot_be_kept_is_still_told(build: Build, store_f
     with locked(store_file):
         refused = await alice.post(b"{")
     assert (refused.status, refused.code) == (400, "body.not_json")
-    assert await alice.last_error() is None
+    assert (await alice.last_error())["code"] == "peerdata.body.not_json", "by the server that remembers it"
 
 
 @pytest.mark.parametrize("path", ["shared.json", "peer_data.json", "peer_data/last_error.json", "meta_data.json"])

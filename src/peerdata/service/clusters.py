@@ -29,8 +29,8 @@ ASK_AGAIN_S = 5.0
 QUESTIONS = 64
 """Instances of whom nova is asked at once."""
 
-CONFIRM_S = 2.0
-"""How long a founder who confirms is kept waiting for what nova says of the others; nobody else waits for that."""
+FOUNDERS_S = 2.0
+"""How long a founder is kept waiting for what nova says of those it founds with; nobody else waits for that."""
 
 IsGone = Callable[[Instance], Awaitable[bool]]
 """Whether an instance is known not to exist any more; raises, or False, where that cannot be told."""
@@ -88,8 +88,11 @@ class Clusters:
             return None
         if not meta.items() <= roll.metas.get(caller.uuid, {}).items():
             return None
-        self._ask_of_those_awaited(there, caller)
-        return roll
+        questions = self._ask_of_those_awaited(there, caller)
+        if not (questions and _founds_with_others(there, caller)):
+            return roll
+        await asyncio.wait(questions, timeout=FOUNDERS_S)
+        return await self._rolls.read(caller.project_id, name)
 
     async def enter(
         self,
@@ -127,7 +130,9 @@ class Clusters:
         if offer:
             self._publisher.count(offer)
         assert cluster is not None
-        self._ask_of_those_awaited(cluster, caller)
+        questions = self._ask_of_those_awaited(cluster, caller)
+        if questions and _founds_with_others(cluster, caller):
+            await asyncio.wait(questions, timeout=FOUNDERS_S)
         return await self._rolls.read(caller.project_id, name)  # shared with all who enter at the same time
 
     async def confirm(self, caller: Instance, name: str, term: int) -> Roll:
@@ -141,11 +146,10 @@ class Clusters:
             NotFounder; StoreUnavailable; ServerBusy.
         """
         there = (await self._rolls.read(caller.project_id, name)).cluster
-        member = there and there.member(caller.uuid)
-        if there and member and member.founder and there.term == term:
+        if there and there.term == term and _founds_with_others(there, caller):
             questions = self._ask_of_those_awaited(there, caller, anew=True)
             if questions:
-                await asyncio.wait(questions, timeout=CONFIRM_S)
+                await asyncio.wait(questions, timeout=FOUNDERS_S)
         await self._store.write(
             lambda connection: clusters.change(
                 connection,
@@ -210,3 +214,8 @@ class Clusters:
         for question in questions:
             question.cancel()
         await asyncio.gather(*questions, return_exceptions=True)
+
+
+def _founds_with_others(cluster: Cluster, caller: Instance) -> bool:
+    member = cluster.member(caller.uuid)
+    return bool(member and member.founder and not cluster.formed and len(cluster.founders) > 1)

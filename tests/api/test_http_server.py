@@ -764,7 +764,9 @@ def test_another_context_counts_for_new_connections_and_leaves_the_open_ones(ser
     assert served.connect().ask(GET).status == 200
 
 
+@pytest.mark.parametrize("serve", [uvloop.new_event_loop], ids=["uvloop"], indirect=True)
 def test_whoever_connects_while_the_context_is_changed_is_served(serve: Serve, keys: Keys) -> None:
+    """Asyncio's own server forgets whom it is just accepting when it is closed; the service never runs on it."""
     served = tls_served(serve, keys.server())
     with ThreadPoolExecutor(1) as beside:
         changing = beside.submit(lambda: [served.run(served.server.change_tls(keys.server())) for _ in range(50)])

@@ -118,7 +118,8 @@ class HttpServer:
         """
         Accept on the listeners with TLS by another context; connections that are open keep theirs.
 
-        The kernel's queue stays, so nobody who connects meanwhile is turned away.
+        The kernel's queue stays, so nobody who connects meanwhile is turned away (by uvloop; asyncio's own server may
+        lose one that it is just accepting).
         """
         for old in [listening for listening in self._listeners if listening.tls]:
             await self.accept(old.listener.dup(), tls=tls)

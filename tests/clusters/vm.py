@@ -301,6 +301,8 @@ def _pass(cloud: Cloud, software: Software) -> None:
     for member in members:
         member.run_inside("systemctl", "reboot")
     _await("all are rebooted", members, lambda: not {"", *before} & {member.boot_id() for member in members})
+    if software.name == "galera":
+        _lend_a_hand(members)
     _await("one cluster after the reboot", members, partial(_stands, software, members))
     _say(software, "all rebooted, they are one again", began)
 
@@ -312,6 +314,13 @@ def _say(software: Software, what: str, began: float) -> None:
 def _stands(software: Software, members: Sequence[Machine]) -> bool:
     """As the software says; and where it has founders, the service."""
     return software.stands(members) and (not software.founders or bool(members[0].cluster(software.name).get("formed")))
+
+
+def _lend_a_hand(members: Sequence[Machine]) -> None:
+    """Do what docs/clusters.md wants of a person, where all of a Galera cluster were stopped in good order."""
+    for member in members:
+        if "safe_to_bootstrap: 1" in member.run_inside("cat", "/var/lib/mysql/grastate.dat").stdout:
+            member.run_inside("galera_new_cluster", within_s=300)
 
 
 def _await(what: str, members: Sequence[VirtualMachine], happened: Callable[[], object]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from peerdata import app
 from peerdata.cli import main
 from peerdata.settings import Settings
 from peerdata.store import clusters
@@ -316,6 +317,18 @@ async def test_members_who_ask_at_once_after_a_change_elsewhere_share_one_readin
     told = await asyncio.gather(*(verdict(guest) for guest in (bob, carol) * 5))
     assert {heard["verdict"] for heard in told} == {"join"}
     assert 1 <= len(readings) <= 2  # the second, if the first began before somebody's question was answered
+
+
+async def test_rolls_are_forgotten_when_they_take_too_much_memory(
+    alice: Guest, api: app.Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        await verdict(alice, name=name)
+    rolls = api.instances._clusters._rolls
+    monkeypatch.setattr(rolls, "_max_bytes", 1)
+    assert (await state(alice, "one"))["verdict"] == "bootstrap"
+    assert len(rolls._kept) == 1
+    assert (await state(alice, "two"))["verdict"] == "bootstrap"
 
 
 async def test_a_key_more_than_last_time_is_published_by_a_member_too(alice: Guest, bob: Guest) -> None:

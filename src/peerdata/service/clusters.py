@@ -88,11 +88,8 @@ class Clusters:
             return None
         if not meta.items() <= roll.metas.get(caller.uuid, {}).items():
             return None
-        questions = self._ask_of_those_awaited(there, caller)
-        if not (questions and _founds_with_others(there, caller)):
-            return roll
-        await asyncio.wait(questions, timeout=FOUNDERS_S)
-        return await self._rolls.read(caller.project_id, name)
+        waited = await self._ask_of_those_awaited(there, caller)
+        return await self._rolls.read(caller.project_id, name) if waited else roll
 
     async def enter(
         self,
@@ -130,9 +127,7 @@ class Clusters:
         if offer:
             self._publisher.count(offer)
         assert cluster is not None
-        questions = self._ask_of_those_awaited(cluster, caller)
-        if questions and _founds_with_others(cluster, caller):
-            await asyncio.wait(questions, timeout=FOUNDERS_S)
+        await self._ask_of_those_awaited(cluster, caller)
         return await self._rolls.read(caller.project_id, name)  # shared with all who enter at the same time
 
     async def confirm(self, caller: Instance, name: str, term: int) -> Roll:
@@ -147,9 +142,7 @@ class Clusters:
         """
         there = (await self._rolls.read(caller.project_id, name)).cluster
         if there and there.term == term and _founds_with_others(there, caller):
-            questions = self._ask_of_those_awaited(there, caller, anew=True)
-            if questions:
-                await asyncio.wait(questions, timeout=FOUNDERS_S)
+            await self._ask_of_those_awaited(there, caller, anew=True)
         await self._store.write(
             lambda connection: clusters.change(
                 connection,
@@ -161,16 +154,17 @@ class Clusters:
         )
         return await self._rolls.read(caller.project_id, name)
 
-    def _ask_of_those_awaited(
-        self, cluster: Cluster, caller: Instance, *, anew: bool = False
-    ) -> list[asyncio.Task[None]]:
+    async def _ask_of_those_awaited(self, cluster: Cluster, caller: Instance, *, anew: bool = False) -> bool:
         """
-        Find out whether they still exist; the caller's next call sees what came of it. Returns the open questions.
+        Find out whether they still exist; the caller's next call sees what came of it.
 
-        Also when it is told to bootstrap: what it founds with others comes to nothing if one of them is gone.
+        But who founds with others waits for it, for a while: what it begins is void if one of them is gone.
 
         Args:
             anew: Also of those of whom nova was asked a moment ago.
+
+        Returns:
+            Whether it has waited, so that the cluster may be another by now.
         """
         open_questions = []
         now = self._clock()
@@ -187,7 +181,10 @@ class Clusters:
             self._asked_at[suspect] = now
             self._questions[suspect] = task = asyncio.ensure_future(self._take_out_if_gone(suspect))
             open_questions.append(task)
-        return open_questions
+        if not (open_questions and _founds_with_others(cluster, caller)):
+            return False
+        await asyncio.wait(open_questions, timeout=FOUNDERS_S)
+        return True
 
     async def _take_out_if_gone(self, suspect: Instance) -> None:
         try:

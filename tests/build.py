@@ -23,6 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+# Sections of Debian's archive whose packages are found where the machine has them.
+_LIBRARY_SECTIONS = ("libs", "oldlibs", "perl", "python", "interpreters")
+
 # How long another apt-get may hold the package lists.
 _APT_WAITS_S = 120.0
 
@@ -87,14 +90,45 @@ def unpack(packages: Sequence[str], place: Path, *, left_out: tuple[str, ...] = 
 
 
 def _fetch(packages: Sequence[str], archives: Path) -> None:
-    fetch = ["apt-get", "--yes", "--download-only", "--reinstall", "--no-install-recommends"]
-    fetch += ["-o", f"Dir::Cache::archives={archives}", "-o", "APT::Sandbox::User=root", "install", *packages]
     try:
-        run(fetch)
+        _download(packages, archives)
     except BuildFailed:
         # No package lists yet, or lists older than the archive.
         _update()
-        run(fetch)
+        _download(packages, archives)
+
+
+def _download(packages: Sequence[str], archives: Path) -> None:
+    wanted = [*packages, *_installed_programs(packages, archives)]
+    command = ["apt-get", "--yes", "--download-only", "--reinstall", "--no-install-recommends"]
+    command += ["-o", f"Dir::Cache::archives={archives}", "-o", "APT::Sandbox::User=root", "install", *wanted]
+    run(command)
+
+
+def _installed_programs(packages: Sequence[str], archives: Path) -> list[str]:
+    """
+    The dependencies of *packages* that this machine has installed and that bring programs, such as redis-tools.
+
+    apt would not download them, and they would be missing below the directory. Libraries are left to the machine.
+    """
+    nothing_installed = archives / "no-status"
+    nothing_installed.touch()
+    command = ["apt-get", "--yes", "-qq", "--print-uris", "--no-install-recommends"]
+    command += ["-o", f"Dir::State::status={nothing_installed}", "-o", "Debug::NoLocking=1"]
+    command += ["-o", f"Dir::Cache::archives={archives}", "install", *packages]
+    # Each line: 'URI' FILE SIZE HASH, the file as NAME_VERSION_ARCHITECTURE.deb.
+    files = [line.split()[1] for line in run(command).splitlines() if line.startswith("'")]
+    needed = {file.partition("_")[0] for file in files} - set(packages)
+    listed = run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status} ${Priority} ${Section}\\n"])
+    rows = (line.split() for line in listed.splitlines() if len(line.split()) == 4)
+    return sorted(
+        name
+        for name, status, priority, section in rows
+        if name in needed
+        and status == "installed"
+        and priority in ("optional", "extra")
+        and section.rpartition("/")[2] not in _LIBRARY_SECTIONS
+    )
 
 
 def _update() -> None:

@@ -20,7 +20,9 @@ from pathlib import Path
 from types import TracebackType
 
 from ..chain.run import Late, until
+from . import Programs
 from .ip import ip
+from .user import is_open_to_all
 
 __all__ = ["Late", "Process", "Run", "descendants", "until"]
 
@@ -60,6 +62,23 @@ class Run:
     def logs(self) -> Path:
         """Where each process writes a log of its own."""
         return self.directory / "logs"
+
+    def programs(self) -> Programs:
+        """
+        The unpacked programs, at a place that the servers' user can reach.
+
+        In a clone below /root only root can, so they are mounted in the run's directory; read-only, because that
+        directory is removed at the end.
+        """
+        programs = Programs.default()
+        if os.geteuid() or is_open_to_all(programs.root / "usr"):
+            return programs
+        place = self.directory / "programs"
+        if not place.exists():
+            place.mkdir()
+            subprocess.run(["mount", "--bind", str(programs.root), str(place)], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        return Programs(place)
 
     @property
     def prefix(self) -> str:

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from . import Programs
 from .ports import free_port
 from .run import Process, Run, until
 from .user import as_user
@@ -53,7 +52,7 @@ class Server(ABC):
         self.port = free_port()
         self.directory = run.directory / name
         self.run = run
-        self.programs = Programs.default()
+        self.programs = run.programs()
         self._process: Process | None = None
         self._databases = 0
 

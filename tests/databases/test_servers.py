@@ -5,7 +5,9 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -155,7 +157,16 @@ def test_a_log_without_space_ends_postgresql_until_someone_starts_it_again(datab
         server.kill()
 
 
-def test_the_next_run_removes_what_a_killed_one_left(database_run: Run, tmp_path: Path) -> None:
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that the servers' user can reach too; pytest's own are closed to it."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        yield place
+
+
+def test_the_next_run_removes_what_a_killed_one_left(database_run: Run, open_directory: Path) -> None:
     """Its servers, its files and its mounts."""
     script = (
         "import os, signal\n"
@@ -169,7 +180,7 @@ def test_the_next_run_removes_what_a_killed_one_left(database_run: Run, tmp_path
         "print(run.directory, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    environment = os.environ | {"TMPDIR": str(open_directory)}
     killed = subprocess.run(
         [sys.executable, "-c", script], cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True
     )
@@ -182,7 +193,7 @@ def test_the_next_run_removes_what_a_killed_one_left(database_run: Run, tmp_path
         check=True,
     )
     assert not _of(left)
-    assert list(tmp_path.iterdir()) == []
+    assert list(open_directory.iterdir()) == []
 
 
 def _of(directory: Path) -> list[str]:

@@ -18,8 +18,8 @@ def as_user(*places: Path) -> list[str]:
     if os.geteuid():
         return []
     command = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    if not all(map(_open_to_all, places)):
-        # The project or the temporary directory is root's alone, say below /root: let the server pass.
+    if not all(map(is_open_to_all, places)):
+        # The temporary directory is root's alone: let the server pass.
         command += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
     return command
 
@@ -31,6 +31,6 @@ def make_directory(place: Path) -> None:
         os.chown(place, _NOBODY, _NOBODY)
 
 
-def _open_to_all(place: Path) -> bool:
+def is_open_to_all(place: Path) -> bool:
     """Whether any user may go to *place*, itself aside."""
     return all(above.stat().st_mode & 0o001 for above in place.parents)

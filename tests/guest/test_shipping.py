@@ -36,6 +36,7 @@ def single_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zipapp, as `make zipapp` makes it, of a copy: what a developer has in build/ stays."""
     copy = tmp_path_factory.mktemp("copy")
     shutil.copy(ROOT / "Makefile", copy)
+    shutil.copytree(ROOT / "tools", copy / "tools")
     shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["make", "-s", "zipapp", f"PYTHON={sys.executable}"], cwd=copy, check=True, capture_output=True)
     return copy / "build" / "peerdata.pyz"

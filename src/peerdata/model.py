@@ -91,7 +91,7 @@ class Founders(Enum):
     """Who starts a new cluster."""
 
     ONE = "one"
-    """The first on the roll, alone."""
+    """One member, alone: the first that joins, or, where a founder left before it confirmed, the next that asks."""
     ALL = "all"
     """As many as the cluster is planned for, together."""
 

@@ -50,7 +50,7 @@ async def test_the_answer_has_just_the_members_that_docs_protocol_tells(alice: G
         "ordinal": 0,
         "formed": False,
         "members": [{"uuid": ALICE, "ordinal": 0, "founder": True, "meta": {"from_server_addr": "10.0.0.1"}}],
-        "why": "the first on the roll starts the cluster",
+        "why": "this instance starts the cluster; the others join it",
         "self": ALICE,
         "revision": 2,
     }
@@ -74,7 +74,7 @@ async def test_all_founders_are_told_the_same_list_once_there_are_enough(
 ) -> None:
     together = "size=2&founders=all"
     first = await verdict(carol, together)
-    assert (first["verdict"], first["why"]) == ("wait", "1 of 2 are on the roll; 1 more must ask")
+    assert (first["verdict"], first["why"]) == ("wait", "1 of 2 are members; 1 more must join")
     told = [await verdict(guest, together) for guest in (alice, bob, carol, alice)]
     assert [heard["verdict"] for heard in told] == ["bootstrap", "wait", "bootstrap", "bootstrap"]
     assert [member["uuid"] for member in told[2]["members"]] == [CAROL, ALICE]
@@ -87,13 +87,13 @@ async def test_who_waits_is_told_for_whom(alice: Guest, bob: Guest, carol: Guest
     await verdict(alice)
     founder = f"the founder, {ALICE}, must confirm that the cluster stands"
     assert (await verdict(bob))["why"] == founder
-    assert (await state(carol))["why"] == f"2 of 3 are on the roll, and this instance is not; {founder}"
+    assert (await state(carol))["why"] == f"2 of 3 are members, and this instance is not; {founder}"
     for guest in (bob, alice):
         await verdict(guest, "size=2&founders=all", "together")
     late = await verdict(carol, "size=2&founders=all", "together")
     assert late["why"] == "one of the 2 founders (ordinals 0, 1) must confirm that the cluster stands"
     await confirm(alice)
-    assert (await state(carol))["why"] == "2 of 3 are on the roll, and this instance is not"
+    assert (await state(carol))["why"] == "2 of 3 are members, and this instance is not"
 
 
 async def test_bootstrap_stays_bootstrap_until_it_is_confirmed(alice: Guest, bob: Guest, build: Build) -> None:
@@ -607,7 +607,7 @@ async def test_the_operator_takes_a_founder_off_one_roll_and_the_next_that_asks_
     assert await command("cluster", "remove", "blue", "db", ALICE.upper()) == 0
     assert capsys.readouterr().out == (
         f"removed instance {ALICE} from the roll of cluster db of project blue; "
-        "term 2: the next on the roll that asks founds it\n"
+        "term 2: the next member that asks founds it\n"
     )
     await command("cluster", "list")
     assert capsys.readouterr().out.splitlines() == [
@@ -643,7 +643,7 @@ async def test_the_last_of_a_formed_cluster_is_taken_off_only_by_somebody_who_is
     assert "repeat with --yes" in capsys.readouterr().err
     assert (await state(alice))["verdict"] == "join"
     assert await command("cluster", "remove", "blue", "db", ALICE, "--yes") == 0
-    assert "term 2: whoever asks first begins it" in capsys.readouterr().out
+    assert "term 2: the first instance that joins begins it" in capsys.readouterr().out
     assert (await verdict(bob))["verdict"] == "bootstrap"
 
 

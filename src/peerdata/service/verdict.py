@@ -136,10 +136,10 @@ def explain_wait(cluster: Cluster) -> str:
         more = ", ..." if len(founders) > 3 else ""
         return f"one of the {len(founders)} founders (ordinals {ordinals}{more}) must confirm that the cluster stands"
     if not cluster.members:
-        return "whoever asks first begins it"
+        return "the first instance that joins begins it"
     if cluster.plan.founders is Founders.ONE:
-        return "the next on the roll that asks founds it"
-    return f"{cluster.plan.size - len(cluster.members)} more must ask"
+        return "the next member that asks founds it"
+    return f"{cluster.plan.size - len(cluster.members)} more must join"
 
 
 def explain(cluster: Cluster, uuid: str) -> str:
@@ -149,14 +149,16 @@ def explain(cluster: Cluster, uuid: str) -> str:
         return f"the cluster is closed and has its {size} members"
     if cluster.member(uuid) is None:
         awaits = f"; {explain_wait(cluster)}" if not cluster.formed else ""
-        return f"{there} of {size} are on the roll, and this instance is not{awaits}"
+        return f"{there} of {size} are members, and this instance is not{awaits}"
     if verdict is Verdict.JOIN:
         return "the cluster is formed"
     if verdict is Verdict.BOOTSTRAP:
-        alone = cluster.plan.founders is Founders.ONE
-        return "the first on the roll starts the cluster" if alone else f"all {size} founders are on the roll"
+        others = len(cluster.founders) - 1
+        if not others:
+            return "this instance starts the cluster; the others join it"
+        return f"this instance and {others} other founder{'s' if others > 1 else ''} start the cluster together"
     awaits = explain_wait(cluster)
-    return awaits if cluster.founders else f"{there} of {size} are on the roll; {awaits}"
+    return awaits if cluster.founders else f"{there} of {size} are members; {awaits}"
 
 
 def _is_full(cluster: Cluster) -> bool:

@@ -18,14 +18,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from peerdata import __version__
-from peerdata.api.connection import TURNED_AWAY
-from peerdata.api.exchange import HttpLimits
-from peerdata.api.http import HttpServer, listen
 from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
 from peerdata.api.passthrough import BehindNova
 from peerdata.api.standalone import Standalone
 from peerdata.errors import CannotListen, SettingsInvalid
+from peerdata.httpd.connection import TURNED_AWAY
+from peerdata.httpd.messages import HttpLimits
+from peerdata.httpd.server import HttpServer, listen
 from peerdata.identity.instance import (
     Identity,
     InventoryIdentity,

@@ -30,8 +30,8 @@ import pytest
 import uvloop
 from prometheus_client import REGISTRY
 
-from peerdata.api.http import Answer, Handler, HttpLimits, HttpServer, Request, listen
 from peerdata.errors import KeyTaken, PeerdataError
+from peerdata.httpd.server import Answer, Handler, HttpLimits, HttpServer, Request, listen
 
 T = TypeVar("T")
 

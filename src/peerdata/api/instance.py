@@ -24,7 +24,6 @@ from prometheus_client import Counter, Histogram
 
 from peerdata import metrics
 from peerdata.api import answers, publishing, rolls
-from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import LISTED, Call, Target, only, parameters, understand
 from peerdata.errors import (
     IdentityRefused,
@@ -36,6 +35,7 @@ from peerdata.errors import (
     StoreUnavailable,
     UpstreamFailed,
 )
+from peerdata.httpd.messages import Answer, Request
 from peerdata.identity.instance import Identity
 from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
 from peerdata.service import rules

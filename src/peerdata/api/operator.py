@@ -10,9 +10,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from peerdata import metrics
 from peerdata.api.answers import answer_json, refuse
-from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import understand
 from peerdata.errors import MethodUnsupported, PathUnknown, StoreUnavailable
+from peerdata.httpd.messages import Answer, Request
 from peerdata.model import Instance
 from peerdata.service.discover import Discovery
 from peerdata.upstream.nova import Nova

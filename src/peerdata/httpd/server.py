@@ -4,7 +4,7 @@
 The HTTP server: listeners, the clock for all connections, and the way out.
 
 What a handler needs (`Request`, `Answer`, `HttpLimits`) can be imported from
-here; `api.connection` speaks the protocol. Why it is our own, and what that
+here; `httpd.connection` speaks the protocol. Why it is our own, and what that
 costs and gains, stands in docs/design.md, "The HTTP server".
 """
 
@@ -19,8 +19,8 @@ from email.utils import formatdate
 from functools import partial
 from typing import Final, NamedTuple
 
-from peerdata.api.connection import LINGER_S, Common, Connection
-from peerdata.api.exchange import Answer, Handler, HttpLimits, Refuse, Request
+from peerdata.httpd.connection import LINGER_S, Common, Connection
+from peerdata.httpd.messages import Answer, Handler, HttpLimits, Refuse, Request
 
 __all__ = ["Answer", "Handler", "HttpLimits", "HttpServer", "Refuse", "Request", "listen"]
 

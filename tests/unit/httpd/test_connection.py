@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
-"""What `api.exchange` writes and `api.connection` understands, without a socket and with a clock set by hand."""
+"""What `httpd.messages` writes and `httpd.connection` understands, without a socket and with a clock set by hand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from peerdata import metrics
-from peerdata.api.connection import LINGER_BYTES, SLICE_BYTES, TURNED_AWAY, Common, Connection
-from peerdata.api.exchange import (
+from peerdata.errors import PeerdataError
+from peerdata.httpd.connection import LINGER_BYTES, SLICE_BYTES, TURNED_AWAY, Common, Connection
+from peerdata.httpd.messages import (
     CLOSES,
     GOES_ON,
     GOES_ON_SAID,
@@ -28,7 +29,6 @@ from peerdata.api.exchange import (
     origin_form,
     wire_form,
 )
-from peerdata.errors import PeerdataError
 
 DATE = b"date: Sun, 22 Nov 2026 10:00:00 GMT\r\n"
 

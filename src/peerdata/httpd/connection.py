@@ -18,7 +18,7 @@ version other than 1.0 and 1.1, a target that is no path, and a Transfer-Encodin
 that is more than ``chunked`` or comes with HTTP/1.0. Before httptools 0.9 an empty
 Transfer-Encoding passes for none. Host is not looked at: there is one site here.
 
-`api.exchange` has the values, `api.http` the listeners and the clock.
+`httpd.messages` has the values, `httpd.server` the listeners and the clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from typing import Final, cast
 import httptools
 
 from peerdata import metrics
-from peerdata.api.exchange import (
+from peerdata.errors import BodyTimedOut, BodyTooLarge, HeadTooLarge, PeerdataError, RequestMalformed, ServerBusy
+from peerdata.httpd.messages import (
     CLOSES,
     GOES_ON,
     GOES_ON_SAID,
@@ -45,7 +46,6 @@ from peerdata.api.exchange import (
     origin_form,
     wire_form,
 )
-from peerdata.errors import BodyTimedOut, BodyTooLarge, HeadTooLarge, PeerdataError, RequestMalformed, ServerBusy
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 """
 What goes in and out over HTTP, as plain values: a `Request`, an `Answer`, and the limits on both.
 
-No I/O, and nothing of what the service means: `api.connection` reads and
+No I/O, and nothing of what the service means: `httpd.connection` reads and
 writes these on a socket, the handlers turn the one into the other.
 Imports `errors` alone.
 """

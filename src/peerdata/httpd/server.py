@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-The HTTP server: listeners, the clock for all connections, and the way out.
+The HTTP server: its listeners, the clock for all connections, and the way out.
 
 What a handler needs (`Request`, `Answer`, `HttpLimits`) can be imported from
 here; `httpd.connection` speaks the protocol. Why it is our own, and what that
@@ -15,57 +15,21 @@ import contextlib
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from email.utils import formatdate
-from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
-from peerdata.httpd.connection import LINGER_S, Common, Connection
+from peerdata import metrics
+from peerdata.httpd.connection import FIRST_REQUEST_S, Common
+from peerdata.httpd.listener import Listener, listen
 from peerdata.httpd.messages import Answer, Handler, HttpLimits, Refuse, Request
 
 __all__ = ["Answer", "Handler", "HttpLimits", "HttpServer", "Refuse", "Request", "listen"]
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 1024
-"""Connections that the kernel keeps until they are accepted: instances boot, and ask, in bursts."""
-
 CANCEL_S: Final = 1.0
 """How long, in seconds, a cancelled handler may take to end."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """
-    A listener, whose connections wait in the kernel until a server, in this process or a child of it, accepts them.
-
-    Args:
-        host: An address, ``"0.0.0.0"`` or ``"::"`` for all; the latter means IPv6 alone, so
-            that both can stand side by side.
-        port: 0 to 65535; 0 lets the kernel choose.
-
-    Raises:
-        OSError: the address is not there, or the port is taken.
-    """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-class _Listening(NamedTuple):
-    server: asyncio.Server
-    listener: socket.socket
-    tls: bool
 
 
 class HttpServer:
@@ -81,17 +45,27 @@ class HttpServer:
         refuse: Gives an error its answer, also for what never reaches the handler:
             `RequestMalformed`, `HeadTooLarge`, `ServerBusy`.
         whom: Who connects here, for the metrics.
+        is_proxy: Whether `HttpLimits.connections_of_address` does not hold for an address.
     """
 
-    def __init__(self, handler: Handler, *, limits: HttpLimits, refuse: Refuse, whom: str = "instances") -> None:
-        self._common = Common(handler, refuse, limits, whom)
-        self._listeners: list[_Listening] = []
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        limits: HttpLimits,
+        refuse: Refuse,
+        whom: str = "instances",
+        is_proxy: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._common = Common(handler, refuse, limits, whom, is_proxy)
+        self._listeners: list[Listener] = []
         self._next_look: asyncio.TimerHandle | None = None
+        metrics.MAX_CONNECTIONS.labels(whom).set(limits.connections)
 
     @property
     def connections(self) -> int:
-        """How many are open now, those being turned away included."""
-        return len(self._common.connections)
+        """How many are open now, TLS handshakes and those being rejected included."""
+        return self._common.admission.open
 
     async def accept(self, listener: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
         """
@@ -101,54 +75,52 @@ class HttpServer:
             listener: Closed with the server. Other processes may accept from it too.
             tls: For HTTPS; whether a client certificate is asked for is decided in it.
         """
-        loop = asyncio.get_running_loop()
         if self._next_look is None:
-            self._look_around(loop)
-        server = await loop.create_server(
-            partial(Connection, self._common, loop),
-            sock=listener,
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=self._common.limits.head_timeout_s if tls else None,
-            ssl_shutdown_timeout=LINGER_S if tls else None,
-        )
-        self._listeners.append(_Listening(server, listener, tls is not None))
+            self._look_around(asyncio.get_running_loop())
+        self._listeners.append(Listener(listener, self._common, tls))
 
     async def change_tls(self, tls: ssl.SSLContext) -> None:
-        """
-        Accept on the listeners with TLS by another context; connections that are open keep theirs.
+        """Accept on the listeners with TLS by another context; connections that are open keep theirs."""
+        for listener in self._listeners:
+            if listener.tls is not None:
+                listener.tls = tls
 
-        The kernel's queue stays, so nobody who connects meanwhile is turned away (by uvloop; asyncio's own server may
-        lose one that it is just accepting).
+    def say_last(self) -> None:
         """
-        for old in [listening for listening in self._listeners if listening.tls]:
-            await self.accept(old.listener.dup(), tls=tls)
-            self._listeners.remove(old)
-            old.server.close()
+        Let each answer from now on be the last of its connection, and go on accepting.
+
+        So clients that keep connections, balancers above all, leave by themselves, and none of them is surprised by
+        a connection that closes just as it sends.
+        """
+        self._common.closing = True
 
     async def close(self, *, grace_s: float) -> None:
         """
-        Stop: accept nothing, answer what is under way, drop the rest after *grace_s* seconds.
+        Stop: accept who waits already and then nobody, answer what is under way, drop the rest after *grace_s* seconds.
 
-        Idle connections are closed at once. After the grace all others are
-        aborted and their handlers cancelled. A second call, even during the
+        Idle connections are closed at once, those that have sent nothing yet after `FIRST_REQUEST_S`. After the
+        grace all others are aborted and their handlers cancelled. A second call, even during the
         first, does no harm, and may bring a shorter grace.
         """
         common = self._common
-        common.closing = True
+        common.closing = common.closed = True
+        for listener in self._listeners:
+            listener.take_queue()
         while self._listeners:
-            self._listeners.pop().server.close()
+            self._listeners.pop().close()
         for connection in tuple(common.connections):
             connection.shut()
+        first_requests_due = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self._look_at_connections)
         if not await self._is_empty_within(grace_s):
             await self._drop()
+        first_requests_due.cancel()
         if self._next_look is not None:
             self._next_look.cancel()
 
     async def _drop(self) -> None:
         """End what the grace was too short for."""
         common = self._common
-        log.warning("dropping %d connections and %d calls under way", len(common.connections), len(common.tasks))
+        log.warning("dropping %d connections and %d calls under way", common.admission.open, len(common.tasks))
         for connection in tuple(common.connections):
             connection.abort()
         for task in tuple(common.tasks):
@@ -166,13 +138,18 @@ class HttpServer:
         return emptied.is_set()
 
     def _look_around(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Renew the date, and look at all deadlines: one timer for the server instead of some for each request."""
+        """Renew the date and the metrics, and look at all connections: one timer instead of some for each request."""
         common = self._common
         limits = common.limits
         shortest = min(limits.head_timeout_s, limits.body_timeout_s, limits.idle_timeout_s)
         self._next_look = loop.call_later(min(1.0, shortest / 4), self._look_around, loop)
         common.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
-        now = loop.time()
-        for connection in tuple(common.connections):
-            if connection.deadline <= now:
-                connection.expire(now)
+        self._look_at_connections()
+        metrics.CONNECTIONS.labels(common.whom).set(common.admission.open)
+        metrics.INCOMING_BYTES.labels(common.whom).set(common.incoming.total)
+        metrics.UNWRITTEN_BYTES.labels(common.whom).set(common.unwritten.total)
+
+    def _look_at_connections(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in tuple(self._common.connections):
+            connection.look(now)

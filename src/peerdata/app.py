@@ -61,6 +61,10 @@ SPARE_FILES = 64
 """Descriptors besides those that settings bound: log, event loop, listeners, the operators' own calls."""
 
 
+OPERATORS = HttpLimits(connections=SPARE_FILES)
+"""Limits of the operators' listeners."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """The built service, without its listeners; tests hand requests to `instances` directly."""
@@ -127,13 +131,11 @@ def http_limits(settings: Settings) -> HttpLimits:
     How much instances may take of this process.
 
     What its descriptors do not suffice for is taken off their connections, so that operators, the store and nova have
-    theirs at any time.
+    theirs at any time; and should any of these take more than was reckoned with, the last are still no instance's.
     """
     api = settings.instance_api
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = most if most != resource.RLIM_INFINITY else 1 << 30
-    # Told and rejected ones are on top of the limit, so they may go as far as the reserve for the others.
-    reserve = files_needed(settings) - api.max_connections - TOLD
     return HttpLimits(
         body_bytes=settings.limits.max_body_bytes,
         head_timeout_s=api.head_timeout,
@@ -141,7 +143,7 @@ def http_limits(settings: Settings) -> HttpLimits:
         idle_timeout_s=api.idle_timeout,
         connections=connections_within(settings, most),
         connections_of_address=api.max_connections_per_address if settings.identity_mode == "inventory" else 0,
-        descriptors=max(TOLD, most - reserve),
+        descriptors=max(TOLD, most - SPARE_FILES // 2),
         incoming_bytes=api.max_incoming_bytes,
         unwritten_bytes=api.max_unwritten_bytes,
         unwritten_bytes_of_account=api.max_unwritten_bytes_per_project,
@@ -335,7 +337,7 @@ class Service:
             self._inventory = parts.inventory
 
             operators = HttpServer(
-                parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse, whom="operators"
+                parts.operators.respond, limits=OPERATORS, refuse=parts.instances.refuse, whom="operators"
             )
             stack.push_async_callback(operators.close, grace_s=0)
             for listener in listeners.operators:

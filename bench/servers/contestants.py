@@ -49,7 +49,7 @@ def _uvicorn(application: str) -> Callable[[Path, int], list[str]]:
     return command
 
 
-OWN = Contestant("peerdata's own (api/http.py)", "own", _ours("own"))
+OWN = Contestant("peerdata's own (httpd/server.py)", "own", _ours("own"))
 
 OTHERS = (
     Contestant("httptools and uvloop, nothing else", "protocol", _ours("protocol")),

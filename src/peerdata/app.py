@@ -7,8 +7,10 @@ Where all parts meet: settings → store → service → identity → API → li
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 import ssl
@@ -18,14 +20,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from peerdata import __version__
-from peerdata.api.connection import TURNED_AWAY
-from peerdata.api.exchange import HttpLimits
-from peerdata.api.http import HttpServer, listen
+from peerdata.api.health import Health
 from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
 from peerdata.api.passthrough import BehindNova
 from peerdata.api.standalone import Standalone
 from peerdata.errors import CannotListen, SettingsInvalid
+from peerdata.httpd.admission import TOLD
+from peerdata.httpd.messages import HttpLimits
+from peerdata.httpd.server import HttpServer, listen
 from peerdata.identity.instance import (
     Identity,
     InventoryIdentity,
@@ -58,12 +61,17 @@ SPARE_FILES = 64
 """Descriptors besides those that settings bound: log, event loop, listeners, the operators' own calls."""
 
 
+OPERATORS = HttpLimits(connections=SPARE_FILES)
+"""Limits of the operators' listeners."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """The built service, without its listeners; tests hand requests to `instances` directly."""
 
     instances: InstanceApi
     operators: OperatorApi
+    health: Health
     waiting: Waiting
     inventory: Inventory | None
 
@@ -84,7 +92,13 @@ def files_needed(settings: Settings) -> int:
     """How many descriptors one process may come to need."""
     nova = settings.nova.max_connections if settings.nova.metadata_url else 0
     # SQLite has three connections, each with three files.
-    return settings.instance_api.max_connections + TURNED_AWAY + nova + WRITERS + READERS + SPARE_FILES
+    return settings.instance_api.max_connections + TOLD + nova + WRITERS + READERS + SPARE_FILES
+
+
+def connections_within(settings: Settings, most: int) -> int:
+    """How many connections of instances there may be where a process may have *most* descriptors; at least one."""
+    reserve = files_needed(settings) - settings.instance_api.max_connections
+    return max(1, min(settings.instance_api.max_connections, most - reserve))
 
 
 def warn_of_few_files(settings: Settings, most: int) -> None:
@@ -93,13 +107,47 @@ def warn_of_few_files(settings: Settings, most: int) -> None:
     if most < needed:
         LOG.warning(
             "This process may open %d files (RLIMIT_NOFILE), and needs %d for [instance_api] max_connections = %d, "
-            "nova and the store: when they are used up it accepts nobody and may not reach its store. Set "
-            "LimitNOFILE=%d or more in its systemd unit (elsewhere: ulimit -Hn), or lower max_connections",
+            "nova and the store: it serves %d connections at once. Set LimitNOFILE=%d or more in its systemd unit "
+            "(elsewhere: ulimit -Hn), or lower max_connections",
             most,
             needed,
             settings.instance_api.max_connections,
+            connections_within(settings, most),
             needed,
         )
+
+
+def warn_of_old_settings(settings: Settings) -> None:
+    """Say which settings have no effect any more."""
+    if settings.instance_api.graceful_shutdown_timeout is not None:
+        LOG.warning(
+            "[instance_api] graceful_shutdown_timeout has no effect any more: requests that were begun before SIGTERM "
+            "have [nova] pass_through_timeout to finish. Take it out of the settings"
+        )
+
+
+def http_limits(settings: Settings) -> HttpLimits:
+    """
+    How much instances may take of this process.
+
+    What its descriptors do not suffice for is taken off their connections, so that operators, the store and nova have
+    theirs at any time; and should any of these take more than was reckoned with, the last are still no instance's.
+    """
+    api = settings.instance_api
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = most if most != resource.RLIM_INFINITY else 1 << 30
+    return HttpLimits(
+        body_bytes=settings.limits.max_body_bytes,
+        head_timeout_s=api.head_timeout,
+        body_timeout_s=api.body_timeout,
+        idle_timeout_s=api.idle_timeout,
+        connections=connections_within(settings, most),
+        connections_of_address=api.max_connections_per_address if settings.identity_mode == "inventory" else 0,
+        descriptors=max(TOLD, most - SPARE_FILES // 2),
+        incoming_bytes=api.max_incoming_bytes,
+        unwritten_bytes=api.max_unwritten_bytes,
+        unwritten_bytes_of_account=api.max_unwritten_bytes_per_project,
+    )
 
 
 def rehearse(settings: Settings) -> None:
@@ -155,9 +203,11 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     refusals = Refusals(store)
     stack.push_async_callback(refusals.close)
 
+    health = Health(settings.instance_api.healthcheck_path)
     return Parts(
-        InstanceApi(identity, behind, publisher, discovery, waiting, clusters, refusals),
-        OperatorApi(discovery, nova),
+        InstanceApi(identity, behind, publisher, discovery, waiting, clusters, refusals, health=health),
+        OperatorApi(discovery, nova, health),
+        health,
         waiting,
         inventory,
     )
@@ -272,36 +322,33 @@ class Service:
         self._reload_due = False
         self._reloading: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
 
     async def run(self) -> None:
         """
-        Answer until `stop`; then let running requests finish.
+        Answer until `stop`; then drain, and let what was begun finish.
 
         Raises:
             SettingsInvalid: what keeps the service from starting.
         """
         settings, listeners = self._settings, self._listeners
-        api = settings.instance_api
-        limits = HttpLimits(
-            body_bytes=settings.limits.max_body_bytes,
-            head_timeout_s=api.head_timeout,
-            body_timeout_s=api.body_timeout,
-            idle_timeout_s=api.idle_timeout,
-            connections=api.max_connections,
-        )
         async with AsyncExitStack() as stack:
             parts = await build(settings, stack)
             self._inventory = parts.inventory
 
             operators = HttpServer(
-                parts.operators.respond, limits=HttpLimits(), refuse=parts.instances.refuse, whom="operators"
+                parts.operators.respond, limits=OPERATORS, refuse=parts.instances.refuse, whom="operators"
             )
             stack.push_async_callback(operators.close, grace_s=0)
             for listener in listeners.operators:
                 await operators.accept(listener)
-            instances = HttpServer(parts.instances.respond, limits=limits, refuse=parts.instances.refuse)
-            stack.push_async_callback(instances.close, grace_s=api.graceful_shutdown_timeout)
-            stack.callback(parts.waiting.close)
+            instances = HttpServer(
+                parts.instances.respond,
+                limits=http_limits(settings),
+                refuse=parts.instances.refuse,
+                is_proxy=TrustedProxies(settings.identity.trusted_proxies).__contains__,
+            )
+            stack.push_async_callback(instances.close, grace_s=0)
             for listener in listeners.instances:
                 await instances.accept(listener)
             for listener in listeners.instances_tls:
@@ -315,11 +362,44 @@ class Service:
             gc.freeze()
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
             await self._stop.wait()
-            LOG.info("Stopping: running requests have %s s to finish", api.graceful_shutdown_timeout)
+            await self._end(parts, instances)
         LOG.info("Stopped")
 
+    async def _end(self, parts: Parts, instances: HttpServer) -> None:
+        """
+        Leave so that nobody loses a request: first balancers, then kept connections, then the listeners.
+
+        All of it ends with `stop_now`.
+        """
+        drain_s = self._settings.instance_api.drain
+        grace_s = self._settings.nova.pass_through_timeout
+        parts.health.stopping = True
+        parts.waiting.close()
+        instances.say_last()
+        if drain_s and not self._stop_now.is_set():
+            LOG.info("Stopping: health checks fail now, connections are still accepted for %g s", drain_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_s):
+                    await self._stop_now.wait()
+        LOG.info("Stopping: nobody else is accepted; requests under way have %g s to finish", grace_s)
+        closing = asyncio.ensure_future(instances.close(grace_s=grace_s))
+        hurried = asyncio.ensure_future(self._stop_now.wait())
+        await asyncio.wait((closing, hurried), return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not closing.done():
+            LOG.info("Stopping at once")
+            await instances.close(grace_s=0)
+        await closing
+
     def stop(self) -> None:
-        """End `run`. To be called in its event loop, as is `reload`."""
+        """End `run`, in good order; called again, at once. To be called in its event loop, as are the next two."""
+        if self._stop.is_set():
+            self._stop_now.set()
+        self._stop.set()
+
+    def stop_now(self) -> None:
+        """End `run` without waiting for anybody; what was already written to the store stays."""
+        self._stop_now.set()
         self._stop.set()
 
     def reload(self) -> None:
@@ -367,9 +447,13 @@ class Service:
 
 
 async def serve(service: Service) -> None:
-    """Run *service* until SIGTERM or SIGINT; SIGHUP reloads it. Raises as `Service.run`."""
+    """
+    Run *service* until SIGTERM, the second of which is not waited with, or SIGINT; SIGHUP reloads it.
+
+    Raises as `Service.run`.
+    """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, service.stop)
+    loop.add_signal_handler(signal.SIGTERM, service.stop)
+    loop.add_signal_handler(signal.SIGINT, service.stop_now)  # a terminal's Ctrl-C
     loop.add_signal_handler(signal.SIGHUP, service.reload)
     await service.run()

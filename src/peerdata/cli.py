@@ -169,6 +169,7 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace)
 
         if most_files != resource.RLIM_INFINITY:
             app.warn_of_few_files(settings, most_files)
+        app.warn_of_old_settings(settings)
         app.prepare(settings)
         listeners = app.Listeners.open(settings)
         make_service = partial(app.Service, settings, listeners, conf.mutate_config_files)

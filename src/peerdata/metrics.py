@@ -17,8 +17,8 @@ SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which prometheus_client knows where workers count together; read when it is imported."""
 
 
-def _gauge(name: str, meaning: str) -> Gauge:
-    return Gauge(name, meaning, multiprocess_mode="livesum")
+def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
+    return Gauge(name, meaning, labels, multiprocess_mode="livesum")
 
 
 REQUESTS = Counter(
@@ -34,9 +34,22 @@ REQUEST_SECONDS = Histogram(
 )
 TURNED_AWAY = Counter(
     "peerdata_turned_away",
-    "Connections that were ended before a request of theirs was read, by listener and reason.",
+    "Connections that were rejected, or ended because of what they held, by listener and reason.",
     ("listener", "reason"),
 )
+CONNECTIONS = _gauge(
+    "peerdata_connections", "Connections that are open, by listener, TLS handshakes included; a second old.", "listener"
+)
+MAX_CONNECTIONS = _gauge("peerdata_max_connections", "How many there may be, by listener.", "listener")
+ACCEPT_PAUSES = Counter(
+    "peerdata_accept_pauses",
+    "Times that nobody could be accepted for half a second, because descriptors or memory had run out, by listener.",
+    ("listener",),
+)
+INCOMING_BYTES = _gauge(
+    "peerdata_incoming_bytes", "Bytes of requests that are not whole or wait for the one before them.", "listener"
+)
+UNWRITTEN_BYTES = _gauge("peerdata_unwritten_bytes", "Bytes of answers that slow clients have not read.", "listener")
 UPSTREAM_SECONDS = Histogram(
     "peerdata_upstream_seconds",
     "Seconds for one question to nova, by outcome: its status, `failed`, or `silent`.",

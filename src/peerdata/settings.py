@@ -89,7 +89,8 @@ class InstanceApiSettings:
     max_connections: int = _setting(
         cfg.IntOpt,
         4096,
-        "Connections at once; one more is answered 503. Each costs about 10 kB and a file descriptor.",
+        "Connections at once, TLS handshakes included; one more is answered 503, with TLS closed. Each costs about "
+        "10 kB and a file descriptor: where RLIMIT_NOFILE is too low for so many, fewer are accepted, with a WARNING.",
         min=1,
         max=1_000_000,
     )
@@ -116,13 +117,60 @@ class InstanceApiSettings:
         min=0.1,
         max=3600,
     )
-    graceful_shutdown_timeout: float = _setting(
+    max_connections_per_address: int = _setting(
+        cfg.IntOpt,
+        256,
+        "Connections at once from one address, where the inventory tells instances by it; one more is answered 503. "
+        "Not for [identity] trusted_proxies, nor in front of nova, where all come from agents. 0: no such limit.",
+        min=0,
+        max=1_000_000,
+    )
+    max_incoming_bytes: int = _setting(
+        cfg.IntOpt,
+        64 * 1024 * 1024,
+        "Memory for requests that are not whole yet, of all connections together, in bytes. Over it the connections "
+        "that have held the most of it for the longest are closed.",
+        min=4 * 1024 * 1024,
+        max=1 << 36,
+    )
+    max_unwritten_bytes: int = _setting(
+        cfg.IntOpt,
+        256 * 1024 * 1024,
+        "Memory for answers that slow clients have not read yet, of all connections together, in bytes; a list that "
+        "several are sent counts once. Over it the slowest are closed, first those of the project that has the most.",
+        min=4 * 1024 * 1024,
+        max=1 << 36,
+    )
+    max_unwritten_bytes_per_project: int = _setting(
+        cfg.IntOpt,
+        64 * 1024 * 1024,
+        "The same for the instances of one project. At least the longest answer that a project can get.",
+        min=4 * 1024 * 1024,
+        max=1 << 36,
+    )
+    healthcheck_path: str = _setting(
+        cfg.StrOpt,
+        "",
+        "Path, such as /healthcheck, that is answered to balancers on listen and listen_tls without asking nova who "
+        "calls: 200, and 503 from SIGTERM on. GET, HEAD and OPTIONS. Instances can ask for it too. Empty: none.",
+    )
+    drain: float = _setting(
         cfg.FloatOpt,
-        5.0,
-        "Seconds that running requests get to finish after SIGTERM; then they are cut. With [database] "
-        "busy_timeout, for which a locked store may hold up the last of them, at most 10 s.",
+        12.0,
+        "Seconds after SIGTERM in which new connections are still accepted, while health checks already fail and each "
+        "answer is the last of its connection. At least as long as balancers take to see it: Kolla's makes five checks "
+        "in 10 s. 0 where nothing checks.",
+        min=0,
+        max=300,
+    )
+    graceful_shutdown_timeout: float | None = _setting(
+        cfg.FloatOpt,
+        None,
+        "Has no effect any more: what was begun before SIGTERM has [nova] pass_through_timeout to finish. See drain.",
         min=0,
         max=9,
+        deprecated_for_removal=True,
+        deprecated_reason="See [instance_api] drain and [nova] pass_through_timeout.",
     )
 
 
@@ -157,6 +205,14 @@ class NovaSettings:
         9.0,
         "Seconds for one question to nova, from connecting to the last byte; then 504. A call may have to ask up to "
         "three times, and haproxy in front of an agent gives up after 32 s.",
+        min=0.1,
+        max=300,
+    )
+    pass_through_timeout: float = _setting(
+        cfg.FloatOpt,
+        60.0,
+        "The same for a request that is only passed on. Neutron's agents wait for 60 s; a shorter limit turns nova's "
+        "slow answers (dynamic vendordata) into 504, after which cloud-init goes on without them.",
         min=0.1,
         max=300,
     )
@@ -556,6 +612,10 @@ def _check(settings: Settings) -> None:
     for option, addresses in (("listen", api.listen), ("listen_tls", api.listen_tls)):
         for address in addresses:
             parse_address(address, option=f"[instance_api] {option}")
+    if api.healthcheck_path and not re.fullmatch(r"/[!-~]*", api.healthcheck_path.replace("?", " ")):
+        raise SettingsInvalid(
+            f"[instance_api] healthcheck_path '{api.healthcheck_path}' must be a path, such as /healthcheck"
+        )
     for address in settings.operator_api.listen:
         parse_address(address, option="[operator_api] listen")
     if api.listen_tls and not (api.ssl_cert_file and api.ssl_key_file):

@@ -10,6 +10,7 @@ which the first process opens and they inherit, and the files in which each of t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import glob
 import logging
@@ -17,12 +18,14 @@ import math
 import multiprocessing
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cotyledon
@@ -39,6 +42,9 @@ LOG = logging.getLogger(__name__)
 
 SPARE_S = 2
 """How much longer than its own limits allow a worker may take to end, before it is cut off."""
+
+HURRY = signal.SIGUSR1
+"""Tells a worker to end without waiting for anybody."""
 
 METRICS_PREFIX = "peerdata-metrics-"
 """Of the directories in which workers count."""
@@ -93,21 +99,41 @@ def _remove_left_metrics() -> None:
 
 def supervise(settings: Settings, listeners: Listeners, make_service: Callable[[], Service]) -> None:
     """
-    Run as many workers as *settings* say, until SIGTERM; exits the process then.
+    Run as many workers as *settings* say, until SIGTERM; exits the process then, or at the next signal at once.
 
     Args:
         settings: Of all of them.
         listeners: From which all of them accept.
         make_service: Called in each of them, once it is a process of its own.
     """
-    ending_s = settings.instance_api.graceful_shutdown_timeout + settings.database.busy_timeout + SPARE_S
+    ending_s = (
+        settings.instance_api.drain + settings.nova.pass_through_timeout + settings.database.busy_timeout + SPARE_S
+    )
     manager = cotyledon.ServiceManager(
         graceful_shutdown_timeout=math.ceil(ending_s) + 1,
         mp_context=multiprocessing.get_context("fork"),  # so that they inherit what is open
     )
-    manager.register_hooks(on_terminate=listeners.close)
+    manager.register_hooks(on_terminate=partial(_begin_to_end, listeners))
     manager.add(_Worker, settings.instance_api.workers, args=(make_service, math.ceil(ending_s)))
     manager.run()
+
+
+def _begin_to_end(listeners: Listeners) -> None:
+    """
+    Leave the listeners to the workers, which close them last, and hand on that somebody does not want to wait.
+
+    Cotyledon ignores signals from here on. It sends SIGTERM to each worker, and so does systemd; so a worker may get
+    two that mean one, and is told by another signal.
+    """
+    listeners.close()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _hurry)
+
+
+def _hurry(*_: object) -> None:
+    for worker in multiprocessing.active_children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid or 0, HURRY)
 
 
 class _Worker(cotyledon.Service):
@@ -131,6 +157,7 @@ class _Worker(cotyledon.Service):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_loop = threading.Event()
         self._ended = threading.Event()
+        signal.signal(HURRY, lambda *_: self._in_loop(self._service.stop_now))
 
     def run(self) -> None:
         """Answer until `terminate`. Who cannot start says why, ends, and is started again."""
@@ -149,7 +176,7 @@ class _Worker(cotyledon.Service):
             self._ended.set()
 
     def terminate(self) -> None:
-        """Let running requests finish."""
+        """Drain, and let what was begun finish."""
         self._in_loop(self._service.stop)
         self._ended.wait()
 
@@ -160,4 +187,5 @@ class _Worker(cotyledon.Service):
     def _in_loop(self, action: Callable[[], None]) -> None:
         self._has_loop.wait()
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(action)
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(action)

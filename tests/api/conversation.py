@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from peerdata.api.exchange import Answer, Request
 from peerdata.errors import PeerdataError
+from peerdata.httpd.messages import Answer, Request
 
 Pairs = Sequence[tuple[bytes, bytes]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from peerdata.api.exchange import Answer, Request
 from peerdata.app import Parts
 from peerdata.cli import main
+from peerdata.httpd.messages import Answer, Request
 from peerdata.settings import Settings
 
 from .conftest import ALICE, BOB, CAROL, Build, guest_of

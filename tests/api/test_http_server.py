@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import shutil
 import socket
 import ssl
@@ -30,8 +31,10 @@ import pytest
 import uvloop
 from prometheus_client import REGISTRY
 
-from peerdata.api.http import Answer, Handler, HttpLimits, HttpServer, Request, listen
 from peerdata.errors import KeyTaken, PeerdataError
+from peerdata.httpd.admission import TOLD
+from peerdata.httpd.connection import FIRST_REQUEST_S
+from peerdata.httpd.server import Answer, Handler, HttpLimits, HttpServer, Request, listen
 
 T = TypeVar("T")
 
@@ -465,6 +468,114 @@ def test_one_connection_too_many_is_told_so_and_those_before_it_go_on(serve: Ser
     assert second.ask(GET).status == 200
 
 
+def counted(reason: str, listener: str = "instances") -> float:
+    """What the metrics say of rejected clients."""
+    labels = {"listener": listener, "reason": reason}
+    return REGISTRY.get_sample_value("peerdata_turned_away_total", labels) or 0
+
+
+def test_over_the_limit_some_are_told_and_the_rest_are_closed_and_all_are_counted(serve: Serve) -> None:
+    before = counted("max_connections"), counted("dropped")
+    served = serve(connections=3)
+    clients = [served.connect() for _ in range(3 + TOLD + 2)]
+    assert [client.ask(GET).status for client in clients[:3]] == [200] * 3
+    assert [client.hear().body for client in clients[3:-2]] == [b"peerdata.server.busy"] * TOLD
+    assert all(client.is_dropped() for client in clients[-2:])
+    assert (counted("max_connections"), counted("dropped")) == (before[0] + TOLD, before[1] + 2)
+
+
+def test_an_address_has_its_share_of_connections(serve: Serve) -> None:
+    served = serve(connections_of_address=1)
+    first, second = served.connect(), served.connect()
+    assert first.ask(GET).status == 200
+    assert second.hear().body == b"peerdata.server.busy"
+    other = Client(socket.create_connection(("127.0.0.1", served.port), PATIENCE_S, source_address=("127.0.0.2", 0)))
+    served.open.append(other.sock)
+    assert other.ask(GET).status == 200
+    first.sock.close()
+    second.sock.close()
+    assert served.connections_become(1)
+    assert served.connect().ask(GET).status == 200
+
+
+def test_the_last_descriptors_are_kept_for_others(serve: Serve) -> None:
+    before = counted("descriptors")
+    served = serve(descriptors=1)  # all below are in use
+    assert served.connect().hear().body == b"peerdata.server.busy"
+    assert counted("descriptors") == before + 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+def test_where_descriptors_run_out_clients_wait_and_the_log_says_so_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The kernel would say at once again that somebody waits; asking it again and again would take a whole core."""
+    tries = []
+
+    def fail(_: object) -> None:
+        tries.append(number)
+        raise OSError(number, os.strerror(number))
+
+    served = serve()
+    with monkeypatch.context() as failing:
+        failing.setattr(socket.socket, "_accept", fail)
+        client = served.connect().send(GET)
+        assert becomes(lambda: len(tries) == 2)
+    assert client.hear().status == 200
+    assert caplog.text.count(os.strerror(number)) == 1
+
+
+def test_a_client_that_is_gone_before_it_is_accepted_disturbs_nobody(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    accept = socket.socket._accept  # type: ignore[attr-defined]
+    failures = [errno.ECONNABORTED, errno.EPROTO]
+
+    def fail_first(sock: socket.socket) -> object:
+        if failures:
+            raise OSError(failures.pop(), "gone")
+        return accept(sock)
+
+    monkeypatch.setattr(socket.socket, "_accept", fail_first)
+    assert served.connect().ask(GET).status == 200
+
+
+def test_requests_that_are_not_whole_are_bounded_together(serve: Serve) -> None:
+    before = counted("incoming_bytes")
+    served = serve(incoming_bytes=1_000_000)
+    clients = [served.connect().send(post(b"x" * 60_000)[:-1]) for _ in range(30)]
+    assert becomes(lambda: counted("incoming_bytes") > before)
+    assert served.connect().ask(GET).status == 200
+    time.sleep(0.1)
+    assert served.server.connections <= 1_000_000 // 60_000 + 1
+    assert len(clients) == 30
+
+
+def test_slow_readers_of_an_account_are_dropped_before_those_of_another(serve: Serve) -> None:
+    """Of bodies of their own; one that many are sent would count once."""
+
+    def answer(request: Request) -> Answer:
+        account = request.target.decode()
+        return Answer(200, b"x" * 8_000_000, account=account)
+
+    before = counted("unwritten_bytes")
+    served = serve(answer, unwritten_bytes_of_account=30_000_000)
+    other = served.connect().send(GET.replace(b"/a?x=1", b"/green"))
+    greedy = [served.connect().send(GET.replace(b"/a?x=1", b"/blue")) for _ in range(8)]
+    assert becomes(lambda: counted("unwritten_bytes") - before >= 4)
+    assert len(other.hear().body) == 8_000_000
+    assert len(greedy) == 8
+
+
+def test_a_body_that_many_slow_readers_are_sent_counts_once(serve: Serve, request: pytest.FixtureRequest) -> None:
+    body = b"x" * 8_000_000
+    served = serve(lambda _: Answer(200, body, account="blue"), unwritten_bytes_of_account=30_000_000)
+    clients = [served.connect().send(GET) for _ in range(8)]
+    time.sleep(0.2)
+    assert [client.hear().body == body for client in clients] == [True] * 8
+
+
 # Deadlines
 
 
@@ -576,6 +687,71 @@ def test_closing_closes_idle_connections_at_once_and_listens_no_more(serve: Serv
     assert client.rest() == b""
     with pytest.raises(ConnectionRefusedError):
         served.connect()
+
+
+async def close_once(both: threading.Barrier, served: Served) -> None:
+    """Hold up the loop between two meetings, and close before it has looked at any socket again."""
+    both.wait()
+    both.wait()
+    await served.server.close(grace_s=PATIENCE_S)
+
+
+def test_who_waits_in_the_kernels_queue_when_the_server_closes_is_answered(serve: Serve) -> None:
+    """More than are accepted at once; nobody looks at the queue while the loop is held up."""
+    served = serve()
+    both = threading.Barrier(2, timeout=PATIENCE_S)
+    closed = served.start(close_once(both, served))
+    both.wait()
+    clients = [served.connect().send(GET) for _ in range(50)]
+    both.wait()
+    for client in clients:
+        said = client.hear()
+        assert (said.status, said.headers["connection"]) == (200, "close")
+        assert client.rest() == b""
+    closed()
+
+
+def test_a_request_that_is_in_the_kernel_when_the_server_closes_is_answered(serve: Serve) -> None:
+    served = serve()
+    clients = [served.connect() for _ in range(50)]
+    assert [client.ask(GET).status for client in clients] == [200] * 50
+    both = threading.Barrier(2, timeout=PATIENCE_S)
+    closed = served.start(close_once(both, served))
+    both.wait()
+    for client in clients:
+        client.send(GET)
+    both.wait()
+    assert [client.hear().headers["connection"] for client in clients] == ["close"] * 50
+    closed()
+
+
+def test_who_has_connected_and_sent_nothing_when_the_server_closes_may_still_ask(serve: Serve) -> None:
+    served = serve()
+    client, silent = served.connect(), served.connect()
+    assert served.connections_become(2)
+    began = time.monotonic()
+    closed = served.start(served.server.close(grace_s=PATIENCE_S))
+    time.sleep(0.2)
+    assert client.ask(GET).headers["connection"] == "close"
+    assert silent.rest() == b""
+    closed()
+    assert FIRST_REQUEST_S <= time.monotonic() - began < FIRST_REQUEST_S + PATIENCE_S / 2
+
+
+async def say_last(served: Served) -> None:
+    served.server.say_last()
+
+
+def test_last_answers_are_given_while_others_still_connect(serve: Serve) -> None:
+    served = serve()
+    client, idle = served.connect(), served.connect()
+    assert client.ask(GET).status == idle.ask(GET).status == 200
+    served.run(say_last(served))
+    assert client.ask(GET).headers["connection"] == "close"
+    assert client.rest() == b""
+    assert served.connect().ask(GET).headers["connection"] == "close"
+    assert served.connections_become(1)
+    assert idle.ask(GET).headers["connection"] == "close"  # nobody is sent away before it was told
 
 
 def test_closing_waits_for_the_answers_under_way_and_they_are_the_last(serve: Serve) -> None:
@@ -776,15 +952,45 @@ def test_whoever_connects_while_the_context_is_changed_is_served(serve: Serve, k
 
 
 def test_who_is_turned_away_from_a_tls_listener_is_counted_there(serve: Serve, keys: Keys) -> None:
-    labels = {"listener": "instances_tls", "reason": "not_http"}
-    before = REGISTRY.get_sample_value("peerdata_turned_away_total", labels) or 0
+    before = counted("not_http", "instances_tls")
     tls_served(serve, keys.server()).connect(tls=keys.client()).ask(b"get / HTTP/1.1\r\n\r\n")
-    assert REGISTRY.get_sample_value("peerdata_turned_away_total", labels) == before + 1
+    assert counted("not_http", "instances_tls") == before + 1
 
 
 def test_a_tls_handshake_that_stalls_is_given_up(serve: Serve, keys: Keys) -> None:
-    client = tls_served(serve, keys.server(), head_timeout_s=0.2).connect()
-    assert client.is_dropped()
+    before = counted("handshake", "instances_tls")
+    served = tls_served(serve, keys.server(), head_timeout_s=0.2)
+    assert served.connect().is_dropped()
+    assert served.connections_become(0)
+    assert becomes(lambda: counted("handshake", "instances_tls") == before + 1)
+
+
+def test_whoever_does_not_shake_hands_is_counted_and_one_too_many_is_closed(serve: Serve, keys: Keys) -> None:
+    before = counted("max_connections", "instances_tls")
+    served = tls_served(serve, keys.server(), connections=2)
+    silent = [served.connect() for _ in range(2)]
+    assert served.connections_become(2)
+    assert served.connect().is_dropped()
+    assert counted("max_connections", "instances_tls") == before + 1
+    for client in silent:
+        client.sock.close()
+    assert served.connections_become(0)
+    assert served.connect(tls=keys.client()).ask(GET).status == 200
+
+
+def test_closing_waits_for_a_handshake_and_the_request_behind_it(serve: Serve, keys: Keys) -> None:
+    served = tls_served(serve, keys.server())
+    raw = socket.create_connection(("127.0.0.1", served.port), PATIENCE_S)
+    served.open.append(raw)
+    assert served.connections_become(1)
+    closed = served.start(served.server.close(grace_s=PATIENCE_S))
+    time.sleep(0.1)
+    client = Client(keys.client().wrap_socket(raw, server_hostname="localhost"))
+    assert client.ask(GET).headers["connection"] == "close"
+    reading = threading.Thread(target=client.is_dropped)  # answers the server's farewell
+    reading.start()
+    closed()
+    reading.join()
 
 
 def test_plain_http_on_a_tls_port_disturbs_nobody(serve: Serve, keys: Keys) -> None:

@@ -88,7 +88,7 @@ class Service:
         self.config_file = directory / f"peerdata-{self.port}.conf"
         merged: dict[str, dict[str, object]] = {
             "DEFAULT": {"state_path": directory / "state"},
-            "instance_api": {"listen": f"127.0.0.1:{self.port}"},
+            "instance_api": {"listen": f"127.0.0.1:{self.port}", "drain": 0},
             "operator_api": {"listen": ""},
             "identity": {"inventory_file": self.inventory},
         }

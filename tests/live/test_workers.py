@@ -25,7 +25,7 @@ def service(make_service: MakeService) -> Service:
     """A service of three workers that lets instances wait."""
     service = make_service(
         {
-            "instance_api": {"workers": WORKERS, "graceful_shutdown_timeout": 1},
+            "instance_api": {"workers": WORKERS, "drain": 0},
             "operator_api": {"listen": f"127.0.0.1:{free_port()}"},
             "limits": {"max_wait": 20},
         },

@@ -36,7 +36,7 @@ def silenced(kind: Kind, run: Run, directory: Path) -> Iterator[Service]:
     server.create()
     server.start()
     database = {"connection": server.new_database(), "busy_timeout": BUSY_S}
-    service = Service(directory, {"database": database, "instance_api": {"graceful_shutdown_timeout": 1}})
+    service = Service(directory, {"database": database, "nova": {"pass_through_timeout": 1}})
     assert service.run("db", "upgrade").returncode == 0
     try:
         service.start()
@@ -67,7 +67,7 @@ def test_a_silent_database_is_answered_503_within_four_times_the_busy_timeout(
 
 
 def test_sigterm_ends_the_service_in_time_though_the_database_is_silent(database_run: Run, tmp_path: Path) -> None:
-    """Within graceful_shutdown_timeout and busy_timeout together, as [instance_api] says."""
+    """Within drain, which is 0 here, pass_through_timeout and busy_timeout together."""
     with silenced(Postgresql, database_run, tmp_path) as service:
         with suppress(TimeoutError):
             service.ask("127.0.0.12", "POST", "metadata?shared=project&meta.a=1", timeout_s=0.5)

@@ -11,8 +11,8 @@ import uvloop
 
 from bench.servers.signed import BODIES, genuine
 from peerdata.api.answers import refuse
-from peerdata.api.http import Answer, HttpLimits, HttpServer, Request, listen
 from peerdata.errors import PeerdataError
+from peerdata.httpd.server import Answer, HttpLimits, HttpServer, Request, listen
 
 
 def handle(request: Request) -> Answer:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 
 from peerdata import errors
-from peerdata.api.exchange import Answer
 from peerdata.errors import PeerdataError
+from peerdata.httpd.messages import Answer
 from peerdata.service.board import render
 
 STATUS: dict[type[PeerdataError], int] = {

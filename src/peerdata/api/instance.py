@@ -24,7 +24,7 @@ from prometheus_client import Counter, Histogram
 
 from peerdata import metrics
 from peerdata.api import answers, publishing, rolls
-from peerdata.api.exchange import Answer, Request
+from peerdata.api.health import Health
 from peerdata.api.routes import LISTED, Call, Target, only, parameters, understand
 from peerdata.errors import (
     IdentityRefused,
@@ -36,6 +36,7 @@ from peerdata.errors import (
     StoreUnavailable,
     UpstreamFailed,
 )
+from peerdata.httpd.messages import Answer, Request
 from peerdata.identity.instance import Identity
 from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
 from peerdata.service import rules
@@ -82,6 +83,7 @@ class InstanceApi:
     Answers instances.
 
     Args:
+        health: Answers the checks of balancers.
         now: UTC, seconds since 1970.
     """
 
@@ -95,8 +97,10 @@ class InstanceApi:
         clusters: Clusters,
         refusals: Refusals,
         *,
+        health: Health | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._health = health or Health()
         self._identity = identity
         self._behind = behind
         self._publisher = publisher
@@ -121,6 +125,8 @@ class InstanceApi:
         target = understand(request.target)
         answer = self._answer_at_once(request, target)
         if answer is None:
+            if self._health.is_asked(request):
+                return self._health.answer()
             return self._answer_later(request, target, began)
         _count(target, 200, began)
         return answer
@@ -268,9 +274,9 @@ class InstanceApi:
             caller.project_id, lambda board: bool(board.news(follow.since, follow.prefix)), follow.wait_s
         )
 
-    def _read_shared(self, target: Target, _caller: Instance, board: Board) -> Answer:
+    def _read_shared(self, target: Target, caller: Instance, board: Board) -> Answer:
         only(target.call, target.query)
-        return Answer(200, board.shared_json)
+        return Answer(200, board.shared_json, account=caller.project_id)
 
     def _read_peer_data(self, target: Target, caller: Instance, board: Board) -> Answer:
         follow = _understand_follow(target.query)
@@ -279,7 +285,8 @@ class InstanceApi:
             quiet_s=self._discovery.quiet_s(board),
             chance=random.random(),  # noqa: S311 - spreads callers, keeps no secret
         )
-        return Answer(200, _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s))
+        body = _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s)
+        return Answer(200, body, account=caller.project_id)
 
     async def _answer_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
         rolls.check_name(target.cluster)
@@ -308,7 +315,8 @@ class InstanceApi:
     def _show(target: Target, caller: Instance, roll: Roll) -> Answer:
         members = len(roll.cluster.members) if roll.cluster else 0
         poll_after_s = rules.cluster_poll_after_s(members=members, chance=random.random())  # noqa: S311 - as above
-        return Answer(200, rolls.render_roll(target.cluster, roll, caller.uuid, poll_after_s))
+        body = rolls.render_roll(target.cluster, roll, caller.uuid, poll_after_s)
+        return Answer(200, body, account=caller.project_id)
 
     async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
         only(target.call, target.query)

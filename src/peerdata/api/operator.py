@@ -10,9 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from peerdata import metrics
 from peerdata.api.answers import answer_json, refuse
-from peerdata.api.exchange import Answer, Request
+from peerdata.api.health import Health
 from peerdata.api.routes import understand
 from peerdata.errors import MethodUnsupported, PathUnknown, StoreUnavailable
+from peerdata.httpd.messages import Answer, Request
 from peerdata.model import Instance
 from peerdata.service.discover import Discovery
 from peerdata.upstream.nova import Nova
@@ -24,9 +25,10 @@ _NOBODY = Instance("", "")
 class OperatorApi:
     """Answers ``/healthz``, ``/readyz`` and ``/metrics``."""
 
-    def __init__(self, discovery: Discovery, nova: Nova | None) -> None:
+    def __init__(self, discovery: Discovery, nova: Nova | None, health: Health | None = None) -> None:
         self._discovery = discovery
         self._nova = nova
+        self._health = health or Health()
 
     async def respond(self, request: Request) -> Answer:
         """The answer to any request on the operator's listener."""
@@ -34,7 +36,7 @@ class OperatorApi:
         if request.method not in ("GET", "HEAD"):
             return refuse(MethodUnsupported("this listener only answers GET"), through_neutron=False)
         if path == "/healthz":
-            return answer_json({"alive": True})
+            return self._health.answer()
         if path == "/readyz":
             return await self._ready()
         if path == "/metrics":
@@ -42,7 +44,7 @@ class OperatorApi:
         return refuse(PathUnknown("here are /healthz, /readyz and /metrics"), through_neutron=False)
 
     async def _ready(self) -> Answer:
-        """200 where the store and, if there is one, nova answer; else 503, and which of them does not."""
+        """200 where the store and, if there is one, nova answer; else, and once it is to stop, 503, and what is not."""
         try:
             await self._discovery.read_own(_NOBODY)
             store = True
@@ -51,4 +53,7 @@ class OperatorApi:
         parts: dict[str, bool] = {"store": store}
         if self._nova:
             parts["nova"] = await self._nova.reachable()
-        return answer_json({"ready": all(parts.values()), **parts}, status=200 if all(parts.values()) else 503)
+        ready = all(parts.values()) and not self._health.stopping
+        if self._health.stopping:
+            parts["stopping"] = True
+        return answer_json({"ready": ready, **parts}, status=200 if ready else 503)

@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from peerdata.api.exchange import Answer, Request
 from peerdata.errors import ServerBusy, UpstreamFailed
+from peerdata.httpd.messages import Answer, Request
 from peerdata.identity.instance import OLD_PROOF_PATIENCE_S, RETRY_S, Identity
 from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer

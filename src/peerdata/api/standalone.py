@@ -11,9 +11,9 @@ import io
 import os
 from typing import Any
 
-from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
+from peerdata.httpd.messages import Answer, Request
 from peerdata.identity.instance import Identity
 from peerdata.model import Instance
 from peerdata.service.rules import printable

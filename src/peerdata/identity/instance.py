@@ -39,7 +39,7 @@ Clock = Callable[[], float]
 
 
 class Request(Protocol):
-    """What of a request may tell who is asking; `api.exchange.Request` is one."""
+    """What of a request may tell who is asking; `httpd.messages.Request` is one."""
 
     headers: list[tuple[bytes, bytes]]
     """Names in lower case, in order."""

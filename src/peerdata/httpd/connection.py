@@ -18,34 +18,39 @@ version other than 1.0 and 1.1, a target that is no path, and a Transfer-Encodin
 that is more than ``chunked`` or comes with HTTP/1.0. Before httptools 0.9 an empty
 Transfer-Encoding passes for none. Host is not looked at: there is one site here.
 
-`api.exchange` has the values, `api.http` the listeners and the clock.
+`httpd.messages` has the values, `httpd.listener` makes connections, `httpd.server` has the clock and the way out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import InitVar, dataclass, field
+from fcntl import ioctl
 from functools import partial
-from typing import Final, cast
+from termios import FIONREAD
+from typing import Any, Final, cast
 
 import httptools
 
 from peerdata import metrics
-from peerdata.api.exchange import (
+from peerdata.errors import BodyTimedOut, BodyTooLarge, HeadTooLarge, PeerdataError, RequestMalformed, ServerBusy
+from peerdata.httpd.admission import Admission
+from peerdata.httpd.buffers import Incoming, Unwritten
+from peerdata.httpd.messages import (
     CLOSES,
     GOES_ON,
     GOES_ON_SAID,
+    JOIN_BYTES,
     Answer,
     Handler,
     HttpLimits,
     Refuse,
     Request,
-    client_of,
     origin_form,
     wire_form,
 )
-from peerdata.errors import BodyTimedOut, BodyTooLarge, HeadTooLarge, PeerdataError, RequestMalformed, ServerBusy
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +66,13 @@ LINGER_S: Final = 2.0
 LINGER_BYTES: Final = 262144
 """How much, in bytes, it reads and throws away in that time."""
 
-TURNED_AWAY: Final = 64
-"""How many over `HttpLimits.connections` are told `ServerBusy`; further ones are dropped without a word."""
+FIRST_REQUEST_S: Final = 2.0
+"""How long, in seconds, a connection may take for its first request once nobody else is accepted."""
+
+TURN_BYTES: Final = 512
+"""What a request that waits for the one before it takes in memory, about, besides its bytes."""
 
 REASONS: Final[dict[type[PeerdataError], str]] = {
-    ServerBusy: "max_connections",
     RequestMalformed: "not_http",
     HeadTooLarge: "head_too_large",
 }
@@ -102,10 +109,15 @@ class Common:
         refuse: Turns an error into its answer.
         limits: Sizes and deadlines.
         whom: Who connects, for the metrics.
+        is_proxy: Whether an address stands for many clients; see `Admission`.
         date: The header line ``date: ...``, renewed about once a second.
-        closing: The server shuts down: each answer is the last of its connection.
-        connections: All that are open, also those that are leaving.
-        tasks: Handlers at work, also those whose client is gone.
+        closing: The server is to shut down: each answer is the last of its connection.
+        closed: Nobody is accepted any more.
+        admission: Counts connections from accept to their end.
+        incoming: What connections have sent and no handler has yet.
+        unwritten: What they have not read.
+        connections: All with whom a conversation has begun, also those that are leaving.
+        tasks: Handlers at work, also those whose client is gone, and TLS handshakes.
         emptied: Set whenever there is no connection and no task.
     """
 
@@ -113,15 +125,32 @@ class Common:
     refuse: Refuse
     limits: HttpLimits
     whom: str = "instances"
+    is_proxy: InitVar[Callable[[str], bool]] = lambda _: False
     date: bytes = b""
     closing: bool = False
+    closed: bool = False
+    admission: Admission = field(init=False)
+    incoming: Incoming = field(init=False)
+    unwritten: Unwritten = field(init=False)
     connections: set[Connection] = field(default_factory=set)
-    tasks: set[asyncio.Future[Answer]] = field(default_factory=set)
+    tasks: set[asyncio.Future[Any]] = field(default_factory=set)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self, is_proxy: Callable[[str], bool]) -> None:
+        limits = self.limits
+        self.admission = Admission(limits, is_proxy)
+        self.incoming = Incoming(limits.incoming_bytes)
+        self.unwritten = Unwritten(limits.unwritten_bytes, limits.unwritten_bytes_of_account)
+
+    def leave(self, client: str, *, rejected: bool) -> None:
+        """A connection that was accepted has ended."""
+        self.admission.leave(client, rejected=rejected)
+        if self.closing:
+            self.look_whether_empty()
 
     def look_whether_empty(self) -> None:
         """Bring ``emptied`` up to date."""
-        if self.connections or self.tasks:
+        if self.admission.open or self.tasks:
             self.emptied.clear()
         else:
             self.emptied.set()
@@ -135,6 +164,10 @@ class Connection(asyncio.Protocol):
     """
     One connection; the listener makes one for each client.
 
+    Args:
+        client: The address of the peer, see `client_of`.
+        rejection: What it is told instead of being served.
+
     Attributes:
         deadline: Loop time, in seconds, from which `expire` is due.
     """
@@ -146,13 +179,16 @@ class Connection(asyncio.Protocol):
         "_discarded",
         "_ending",
         "_eof",
+        "_head",
         "_headers",
         "_idle_s",
         "_linger",
         "_loop",
         "_parser",
+        "_partial",
         "_phase",
         "_reading",
+        "_rejection",
         "_request",
         "_seen",
         "_state",
@@ -171,13 +207,20 @@ class Connection(asyncio.Protocol):
     _request: Request
     _transport: asyncio.Transport
 
-    def __init__(self, common: Common, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        common: Common,
+        loop: asyncio.AbstractEventLoop,
+        client: str = "",
+        rejection: PeerdataError | None = None,
+    ) -> None:
         self._common = common
         self._loop = loop
         self._time = loop.time
         self._idle_s = common.limits.idle_timeout_s
         self._surely_bytes = common.limits.head_bytes - SLICE_BYTES  # a head seen with this much or less is not over it
-        self._client = ""
+        self._client = client
+        self._rejection = rejection
         self._state = OPEN
         self._phase = IDLE
         self._waits = 0
@@ -191,6 +234,8 @@ class Connection(asyncio.Protocol):
         self._turns: list[tuple[Request | PeerdataError, bytes]] = []
         self._unread: memoryview | None = None  # came while somebody was waited for
         self._seen = 0  # bytes since this head, or the body behind it, began; the slice in which it did not counted
+        self._partial = False  # `Common.incoming` counts something of this connection
+        self._head = 0  # bytes of the last head, and of what came with it in one slice
         self._unwritten = 0  # bytes that the client had not read when `expire` looked last
         self._discarded = 0  # bytes thrown away while leaving
         self._reading = True
@@ -201,20 +246,14 @@ class Connection(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; or, with too many there already, say so and leave."""
+        """Begin; or say why not, and leave."""
         self._transport = cast(asyncio.Transport, transport)
         self._parser = httptools.HttpRequestParser(self)
-        self._client = client_of(transport.get_extra_info("peername"))
-        self.deadline = self._time() + self._idle_s
         common = self._common
+        self.deadline = self._time() + (FIRST_REQUEST_S if common.closed else self._idle_s)
         common.connections.add(self)
-        limit = common.limits.connections
-        over = len(common.connections) - limit
-        if common.closing or over > TURNED_AWAY:
-            self._count_turned_away("stopping" if common.closing else "dropped")
-            self.abort()
-        elif over > 0:
-            self._end(ServerBusy(f"all {limit} connections are taken; try again in a few seconds", limit=limit))
+        if self._rejection is not None:
+            self._end(self._rejection)
             self._advance()
 
     def data_received(self, data: bytes) -> None:
@@ -224,6 +263,8 @@ class Connection(asyncio.Protocol):
         else:
             self._feed(data)
             self._advance()
+        if self._phase or self._partial or self._turns or self._unread:
+            self._weigh()
 
     def eof_received(self) -> bool:
         """The client sends no more; True keeps the other direction open for the answers that are due."""
@@ -237,8 +278,13 @@ class Connection(asyncio.Protocol):
         self._turns.clear()
         self._unread = None
         del self._parser  # it refers back to here
-        self._common.connections.discard(self)
-        self._common.look_whether_empty()
+        common = self._common
+        common.connections.discard(self)
+        if self._partial:
+            common.incoming.release(self)
+        if common.unwritten:
+            common.unwritten.release(self)
+        common.leave(self._client, rejected=self._rejection is not None)
 
     def pause_writing(self) -> None:
         """The client does not keep up: begin nothing more."""
@@ -247,14 +293,43 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._waits &= ~CLIENT
+        self._common.unwritten.release(self)
         self._advance()
 
     # What the server calls.
 
     def shut(self) -> None:
-        """Leave if nothing is under way but the reading of answers; what else is, is answered first."""
-        if self._state == OPEN and not (self._phase or self._waits & ~CLIENT or self._turns or self._unread):
+        """
+        Leave if nothing is under way but the reading of answers; what else is, is answered first.
+
+        Who has sent nothing yet gets `FIRST_REQUEST_S` for it: whoever connected could not know that this is the end.
+        So does whoever's next request is in the kernel already.
+        """
+        if self._state != OPEN or self._phase or self._waits & ~CLIENT or self._turns or self._unread:
+            return
+        if self._ending and not self._has_more():
             self._leave()
+        else:
+            self.deadline = min(self.deadline, self._time() + FIRST_REQUEST_S)
+
+    def settle_opening(self) -> None:
+        """The opening of the transport is over; if it failed, `connection_lost` will not come."""
+        if not hasattr(self, "_transport"):
+            self._common.leave(self._client, rejected=self._rejection is not None)
+
+    def look(self, now: float) -> None:
+        """Count what the client has not read, about once a second; act if a deadline has passed."""
+        unwritten = self._transport.get_write_buffer_size()
+        common = self._common
+        if (unwritten or common.unwritten) and common.unwritten.hold(self, unwritten, now):
+            common.unwritten.shed()
+        if self.deadline <= now:
+            self.expire(now)
+
+    def drop(self, reason: str) -> None:
+        """Leave now, because of *reason*, which is counted."""
+        self._count_turned_away(reason)
+        self.abort()
 
     def abort(self) -> None:
         """Leave now, whatever is under way."""
@@ -309,6 +384,7 @@ class Connection(asyncio.Protocol):
         self._request = Request(method, target, self._headers, b"", None, self._client)
         self._headers = []
         self._target = b""
+        self._head = self._seen
         self._seen = 0
         self._phase = BODY_BEGUN
 
@@ -384,6 +460,26 @@ class Connection(asyncio.Protocol):
         else:
             self._unread = memoryview(data)
             self._advance()
+
+    def _weigh(self) -> None:
+        """Count what was read and no handler has: parts of a request, and what waits behind one at work."""
+        size = len(self._unread or b"") + TURN_BYTES * len(self._turns)
+        if self._phase >= BODY_BEGUN:
+            size += self._head + len(self._body)
+        elif self._phase:
+            size += self._seen
+        self._partial = size > 0
+        if size:
+            self._common.incoming.hold(self, size, self._time())
+        else:
+            self._common.incoming.release(self)
+
+    def _has_more(self) -> bool:
+        """Whether bytes that the client has sent lie in the kernel."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or self._transport.is_closing():
+            return False
+        return ioctl(sock.fileno(), FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
 
     def _settle(self) -> None:
         """Set the deadline of a head or body that did not come in one piece; see whether the body is wanted at all."""
@@ -497,11 +593,14 @@ class Connection(asyncio.Protocol):
         """The other connections have had their turn."""
         self._waits &= ~OTHERS
         self._advance()
+        if self._partial:
+            self._weigh()
 
     def _take(self, asked: Request | PeerdataError, ending: bytes) -> None:
         """Answer *asked* now, or begin to."""
         if isinstance(asked, PeerdataError):
-            self._count_turned_away(REASONS[type(asked)])
+            if reason := REASONS.get(type(asked)):
+                self._count_turned_away(reason)
             self._send("", self._common.refuse(asked), ending)
             return
         try:
@@ -533,7 +632,10 @@ class Connection(asyncio.Protocol):
             answer = self._defect(asked)
         self._send(asked.method, answer, ending)
         self._advance()
-        common.look_whether_empty()
+        if self._partial:
+            self._weigh()
+        if common.closing:
+            common.look_whether_empty()
 
     def _send(self, method: str, answer: Answer, ending: bytes) -> None:
         """Write *answer*, unless nobody is there to read it."""
@@ -552,10 +654,24 @@ class Connection(asyncio.Protocol):
             self._transport.write(written)
         else:
             self._transport.writelines(written)
+        if self._waits & CLIENT:
+            self._count_unwritten(answer)
         if ending is CLOSES:
             self._leave()
         else:
             self.deadline = self._time() + self._idle_s
+
+    def _count_unwritten(self, answer: Answer) -> None:
+        """The client has not read enough, and *answer* was the last."""
+        common = self._common
+        body = answer.body if isinstance(answer.body, tuple) else (answer.body,)
+        # TLS writes a copy; so does whoever joins a short body to its head.
+        shared = (
+            () if self._transport.get_extra_info("sslcontext") else [part for part in body if len(part) > JOIN_BYTES]
+        )
+        size = self._transport.get_write_buffer_size()
+        if common.unwritten.hold(self, size, self._time(), answer.account, shared):
+            self._loop.call_soon(common.unwritten.shed)  # not now: the transport is in the middle of a write
 
     def _count_turned_away(self, reason: str) -> None:
         tls = "_tls" if self._transport.get_extra_info("sslcontext") else ""

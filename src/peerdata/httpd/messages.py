@@ -3,7 +3,7 @@
 """
 What goes in and out over HTTP, as plain values: a `Request`, an `Answer`, and the limits on both.
 
-No I/O, and nothing of what the service means: `api.connection` reads and
+No I/O, and nothing of what the service means: `httpd.connection` reads and
 writes these on a socket, the handlers turn the one into the other.
 Imports `errors` alone.
 """
@@ -86,6 +86,8 @@ class Answer:
             Transfer-Encoding and Date. A line break in one is a defect and is answered 500.
         head_length: To HEAD, the Content-Length of an answer that was passed through from
             elsewhere without its body; None: the length of ``body``, or none if that is empty.
+        account: For whom its bytes count while the client has not read them; ``""``: for nobody
+            in particular. See `HttpLimits.unwritten_bytes_of_account`.
     """
 
     status: int
@@ -93,6 +95,7 @@ class Answer:
     content_type: bytes = b"application/json; charset=utf-8"
     headers: tuple[tuple[bytes, bytes], ...] = ()
     head_length: int | None = None
+    account: str = ""
 
 
 Handler = Callable[[Request], Answer | Awaitable[Answer]]
@@ -146,11 +149,39 @@ class HttpLimits:
 
     connections: int = 4096
     """
-    How many at once, over all listeners; one more is told `ServerBusy` and closed.
+    How many at once, over all listeners, TLS handshakes included; one more is told `ServerBusy` and closed.
 
-    Each takes a file descriptor: the process needs this many, and 64 more for those being turned
-    away, besides the database's and upstream's.
+    Each takes a file descriptor: the process needs this many, and `admission.TOLD` more for those being
+    rejected, besides the database's and upstream's.
     """
+
+    connections_of_address: int = 0
+    """How many of them one client address may have; 0: all. For clients that are not behind a proxy."""
+
+    descriptors: int = 1 << 30
+    """
+    No client is served on a file descriptor of this number or above.
+
+    The kernel gives the lowest number that is free, so a higher one means that so many are in use. What is left
+    up to RLIMIT_NOFILE is for whoever must not be locked out by clients: operators, the store, upstream.
+    """
+
+    incoming_bytes: int = 64 * 1024 * 1024
+    """
+    Requests that are not whole or wait for the one before them, over all connections, in bytes.
+
+    Over it the connections that have held the most for the longest are closed, until three quarters are left.
+    """
+
+    unwritten_bytes: int = 256 * 1024 * 1024
+    """
+    Answers that clients have not read yet, over all connections, in bytes; a body that several share counts once.
+
+    Over it the slowest readers are closed, first those of the account that has the most.
+    """
+
+    unwritten_bytes_of_account: int = 64 * 1024 * 1024
+    """The same for the answers of one `Answer.account`."""
 
 
 @lru_cache(maxsize=512)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
-"""What `api.exchange` writes and `api.connection` understands, without a socket and with a clock set by hand."""
+"""What `httpd.messages` writes and `httpd.connection` understands, without a socket and with a clock set by hand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from peerdata import metrics
-from peerdata.api.connection import LINGER_BYTES, SLICE_BYTES, TURNED_AWAY, Common, Connection
-from peerdata.api.exchange import (
+from peerdata.errors import PeerdataError, ServerBusy
+from peerdata.httpd.connection import FIRST_REQUEST_S, LINGER_BYTES, SLICE_BYTES, Common, Connection
+from peerdata.httpd.messages import (
     CLOSES,
     GOES_ON,
     GOES_ON_SAID,
@@ -28,7 +29,6 @@ from peerdata.api.exchange import (
     origin_form,
     wire_form,
 )
-from peerdata.errors import PeerdataError
 
 DATE = b"date: Sun, 22 Nov 2026 10:00:00 GMT\r\n"
 
@@ -242,12 +242,15 @@ class Notes(asyncio.Transport):
 class Talk:
     """One connection, its transport, its clock, and the requests that reached the handler."""
 
-    def __init__(self, limits: HttpLimits | None = None, common: Common | None = None) -> None:
+    def __init__(
+        self, limits: HttpLimits | None = None, common: Common | None = None, rejection: PeerdataError | None = None
+    ) -> None:
         self.clock = Clock()
         self.asked: list[Request] = []
         self.common = common or Common(self.answer, self.refuse, limits or HttpLimits(), date=DATE)
         self.notes = Notes()
-        self.connection = Connection(self.common, cast(asyncio.AbstractEventLoop, self.clock))
+        self.common.admission.enter("10.0.0.11", rejected=rejection is not None)
+        self.connection = Connection(self.common, cast(asyncio.AbstractEventLoop, self.clock), "10.0.0.11", rejection)
         self.connection.connection_made(self.notes)
 
     def answer(self, request: Request) -> Answer:
@@ -799,6 +802,127 @@ def test_a_closing_server_lets_come_what_has_begun_to(begun: bytes) -> None:
     assert talk.notes.calls == []
 
 
+def test_a_closing_server_gives_who_has_sent_nothing_time_for_a_first_request() -> None:
+    talk = Talk()
+    talk.connection.shut()
+    assert talk.notes.calls == []
+    talk.pass_time(FIRST_REQUEST_S / 2)
+    talk.common.closing = True
+    assert b"connection: close" in talk.say(GET + b"\r\n")
+    assert talk.notes.calls == ["close"]
+    silent = Talk()
+    silent.connection.shut()
+    silent.pass_time(FIRST_REQUEST_S)
+    assert silent.notes.calls == ["close"]
+
+
+def test_who_is_accepted_last_has_no_longer_for_its_first_request() -> None:
+    common = Common(lambda _: Answer(200, b""), Talk.refuse, HttpLimits(), date=DATE, closed=True)
+    talk = Talk(common=common)
+    talk.pass_time(FIRST_REQUEST_S)
+    assert talk.notes.calls == ["close"]
+
+
+def test_a_rejected_client_is_told_so_and_not_heard() -> None:
+    talk = Talk(rejection=ServerBusy("full", limit=1))
+    assert talk.notes.written.endswith(b"peerdata.server.busy")
+    assert talk.say(GET + b"\r\n") == b""
+    assert talk.asked == []
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("data", "held"),
+    [
+        (b"GET / HTTP/1.1\r\nx: " + b"y" * 2000, 2019),
+        (POST + b"content-length: 5000\r\n\r\n" + b"y" * 2000, 2000),
+        (CHUNKED + b"800\r\n" + b"y" * 2000, 2000),
+    ],
+    ids=["a head", "a body", "a body in chunks"],
+)
+@pytest.mark.parametrize("step", [1 << 20, 100])
+def test_parts_of_a_request_are_counted_until_it_is_whole_or_its_client_gone(data: bytes, held: int, step: int) -> None:
+    talk = Talk()
+    talk.say(data, step)
+    assert held <= talk.common.incoming.total <= held + SLICE_BYTES
+    talk.connection.connection_lost(None)
+    assert talk.common.incoming.total == 0
+
+
+def test_a_request_that_is_whole_is_not_counted() -> None:
+    talk = Talk()
+    talk.say(POST + b"content-length: 5\r\n\r\nhel")
+    assert talk.common.incoming.total > 0
+    talk.say(b"lo")
+    assert talk.common.incoming.total == 0
+    talk.say(GET + b"\r\n")
+    assert talk.common.incoming.total == 0
+
+
+def test_what_waits_behind_a_request_at_work_is_counted_until_it_is_answered() -> None:
+    async def conversation() -> None:
+        gate = asyncio.Event()
+
+        async def answer(_: Request) -> Answer:
+            await gate.wait()
+            return Answer(200, b"")
+
+        talk = Talk()
+        talk.common.handler = answer
+        talk.connection._loop = asyncio.get_running_loop()
+        talk.say(GET + b"\r\n")
+        assert talk.common.incoming.total == 0
+        talk.connection.data_received((GET + b"\r\n") * 100)
+        assert talk.common.incoming.total >= 100 * len(GET)
+        gate.set()
+        for _ in range(101 * 4):  # each is a task, which begins, waits, ends, and is taken
+            await asyncio.sleep(0)
+        assert talk.notes.written.count(b"200 OK") == 101
+        assert talk.common.incoming.total == 0
+
+    asyncio.run(conversation())
+
+
+def test_over_the_limit_of_all_who_sends_slowly_is_dropped_and_counted() -> None:
+    before = turned_away("instances", "incoming_bytes")
+    common = Common(lambda _: Answer(200, b""), Talk.refuse, HttpLimits(incoming_bytes=13_500), date=DATE)
+    slow, quick = Talk(common=common), Talk(common=common)
+    slow.say(b"GET / HTTP/1.1\r\nx: " + b"y" * 4000)
+    quick.clock.now += 5
+    quick.say(POST + b"content-length: 60000\r\n\r\n" + b"y" * 4000)
+    quick.say(b"y" * 2000)
+    assert slow.notes.calls == ["abort"]
+    assert quick.notes.calls == []
+    assert turned_away("instances", "incoming_bytes") == before + 1
+
+
+def test_a_slow_reader_is_counted_for_its_account_from_the_answer_that_stuck() -> None:
+    talk = Talk(HttpLimits(unwritten_bytes_of_account=1000))
+
+    def answer(_: Request) -> Answer:
+        talk.notes.unwritten = 1500
+        talk.connection.pause_writing()  # as a transport does in the middle of a write
+        return Answer(200, b"", account="blue")
+
+    talk.common.handler = answer
+    talk.say(GET + b"\r\n")
+    assert talk.common.unwritten.total == 0  # it was over the limit by itself
+    assert talk.notes.calls == ["abort"]
+
+
+def test_a_reader_that_has_caught_up_is_counted_no_more() -> None:
+    talk = Talk()
+    talk.say(GET + b"\r\n")
+    talk.notes.unwritten = 1500
+    talk.connection.look(talk.clock.now)
+    assert talk.common.unwritten.total == 1500
+    talk.notes.unwritten = 0
+    talk.connection.look(talk.clock.now)
+    assert talk.common.unwritten.total == 0
+
+
 def test_other_connections_have_their_turn_after_each_slice_of_requests() -> None:
     """Else one client could keep the server to itself for 100 ms by sending 256 kB of requests at once."""
     talk = Talk()
@@ -814,31 +938,10 @@ def test_other_connections_have_their_turn_after_each_slice_of_requests() -> Non
     assert turns == len(requests) // SLICE_BYTES
 
 
-def test_over_the_limit_some_are_told_and_the_rest_are_dropped() -> None:
-    common = Common(lambda _: Answer(200, b""), Talk.refuse, HttpLimits(connections=3), date=DATE)
-    talks = [Talk(common=common) for _ in range(3 + TURNED_AWAY + 1)]
-    assert [talk.notes.written for talk in talks[:3]] == [b""] * 3
-    for talk in talks[3:-1]:
-        assert talk.notes.written.endswith(b"peerdata.server.busy")
-    assert talks[-1].notes.written == b""
-    assert talks[-1].notes.calls == ["abort"]
-
-
 def turned_away(listener: str, reason: str) -> float:
     """What the metrics have counted."""
     labels = {"listener": listener, "reason": reason}
     return REGISTRY.get_sample_value("peerdata_turned_away_total", labels) or 0
-
-
-def test_connections_over_the_limit_are_counted_by_what_became_of_them() -> None:
-    before = [turned_away("instances", reason) for reason in ("max_connections", "dropped", "stopping")]
-    common = Common(lambda _: Answer(200, b""), Talk.refuse, HttpLimits(connections=3), date=DATE)
-    for _ in range(3 + TURNED_AWAY + 2):
-        Talk(common=common)
-    common.closing = True
-    Talk(common=common)
-    after = [turned_away("instances", reason) for reason in ("max_connections", "dropped", "stopping")]
-    assert [now - then for now, then in zip(after, before, strict=True)] == [TURNED_AWAY, 2, 1]
 
 
 @pytest.mark.parametrize(

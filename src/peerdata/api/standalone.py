@@ -11,7 +11,7 @@ import io
 import os
 from typing import Any
 
-from peerdata.api.exchange import Answer, Request
+from peerdata.api.exchange import Answer, Request, Settle
 from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
 from peerdata.identity.instance import Identity
@@ -39,9 +39,13 @@ class Standalone:
         """Source: `api.instance.Behind`."""
         return version in versions.NOVA_VERSIONS
 
-    async def pass_on(self, request: Request) -> Answer:
+    def pass_on(self, request: Request, settle: Settle) -> None:
+        """Source: `api.instance.Behind`."""
+        settle(self._answer(request))
+
+    def _answer(self, request: Request) -> Answer:
         """The two listings; all else is not there. As with nova, who asks is settled first."""
-        await self._identity.prove(request)
+        self._identity.recall(request)
         target = understand(request.target)
         if target.call is Call.LISTING and target.version in versions.NOVA_VERSIONS:
             return _text("meta_data.json")

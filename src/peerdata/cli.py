@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
     """Run the service."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has something to read again
-    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING", "httpcore=WARNING"])
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING"])
     try:
         log.setup(conf, "peerdata", __version__)
     except (cfg.Error, OSError, log.LogConfigError) as error:

@@ -9,6 +9,7 @@ With several workers, each counts in a file of its own, and whoever is asked add
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -17,8 +18,9 @@ SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which prometheus_client knows where workers count together; read when it is imported."""
 
 
-def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
-    return Gauge(name, meaning, labels, multiprocess_mode="livesum")
+def _gauge(name: str, meaning: str, *labels: str, mode: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+    """*mode*: what the numbers of several workers come to."""
+    return Gauge(name, meaning, labels, multiprocess_mode=mode)
 
 
 REQUESTS = Counter(
@@ -52,9 +54,15 @@ INCOMING_BYTES = _gauge(
 UNWRITTEN_BYTES = _gauge("peerdata_unwritten_bytes", "Bytes of answers that slow clients have not read.", "listener")
 UPSTREAM_SECONDS = Histogram(
     "peerdata_upstream_seconds",
-    "Seconds for one question to nova, by outcome: its status, `failed`, or `silent`.",
+    "Seconds from sending a question to nova to its whole answer, by outcome: its status, `failed`, or `silent`.",
     ("outcome",),
-    buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 25),
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10, 25, 60),
+)
+NOVA_WAITING = _gauge(
+    "peerdata_nova_waiting", "Questions that wait until nova may be asked; brought up to date once a second."
+)
+NOVA_WAITING_SECONDS = _gauge(
+    "peerdata_nova_waiting_seconds", "For how long the oldest of them has waited.", mode="livemax"
 )
 MEMBERS_GONE = Counter(
     "peerdata_members_gone", "Members for whom a cluster waited, and of whom nova said that they do not exist any more."

@@ -203,26 +203,52 @@ class NovaSettings:
     timeout: float = _setting(
         cfg.FloatOpt,
         9.0,
-        "Seconds for one question to nova, from connecting to the last byte; then 504. A call may have to ask up to "
-        "three times, and haproxy in front of an agent gives up after 32 s.",
+        "Seconds for one question of our own to nova (who is asking, the document that a publish is answered with), "
+        "from connecting to the last byte; then 504. Time spent waiting for a connection is not counted.",
         min=0.1,
         max=300,
     )
     pass_through_timeout: float = _setting(
         cfg.FloatOpt,
         60.0,
-        "The same for a request that is only passed on. Neutron's agents wait for 60 s; a shorter limit turns nova's "
-        "slow answers (dynamic vendordata) into 504, after which cloud-init goes on without them.",
+        "The same for a request that is only passed on, and how long requests that began before SIGTERM have to finish. "
+        "Neutron's agents wait for 60 s; a shorter limit turns nova's slow answers (dynamic vendordata) into 504, after "
+        "which cloud-init goes on without them.",
         min=0.1,
         max=300,
     )
     max_connections: int = _setting(
         cfg.IntOpt,
         64,
-        "Connections to nova at once; further questions wait for a free one, within timeout. Not more than nova has "
-        "workers and listen queue for.",
+        "Requests to nova at once; further ones wait, and projects take turns. Not more than nova has workers and "
+        "listen queue for. As many connections are kept for reuse.",
         min=1,
         max=10_000,
+    )
+    queue_timeout: float = _setting(
+        cfg.FloatOpt,
+        55.0,
+        "Seconds for which a request may wait until nova may be asked; then it is answered 504, and nova is not asked. "
+        "Keep it below the 60 s for which neutron's agents wait: a longer one has nova work for callers that are gone.",
+        min=0.1,
+        max=300,
+    )
+    max_queued_bytes: int = _setting(
+        cfg.IntOpt,
+        64 * 1024 * 1024,
+        "Memory for requests that wait for nova, by estimate: each counts its own bytes and 4 kB. Beyond it the "
+        "project that has the most waiting is answered 503. Too little costs instances that boot their keys and user "
+        "data, because cloud-init does not repeat a call after a 503.",
+        min=1024 * 1024,
+        max=1 << 36,
+    )
+    idle_timeout: float = _setting(
+        cfg.FloatOpt,
+        30.0,
+        "Seconds for which an unused connection to nova is kept. Longer than nova's own limit is best: then nova is "
+        "the one that closes. 0: each request has a new connection.",
+        min=0,
+        max=3600,
     )
     max_answer_bytes: int = _setting(
         cfg.IntOpt,

@@ -1,5 +1,6 @@
 """The real app, stand-alone and in front of a nova, with instances of two projects that speak to it."""
 
+import asyncio
 import dataclasses
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from peerdata import app
 from peerdata.settings import (
@@ -22,6 +24,16 @@ from peerdata.store import migrate
 
 from .conversation import Guest
 from .fake_nova import SECRET, FakeNova, Server, through_neutron
+
+ON_BOTH_LOOPS = {"test_connections.py"}
+"""Modules whose tests run on asyncio's own loop and on uvloop."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Which event loops a test runs on."""
+    both = item.path.name in ON_BOTH_LOOPS
+    return {"asyncio": asyncio.new_event_loop} | ({"uvloop": uvloop.new_event_loop} if both else {})
+
 
 ALICE = "a11ce000-0000-4000-8000-000000000001"
 BOB = "b0b00000-0000-4000-8000-000000000002"

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -339,10 +338,3 @@ async def test_a_boot_storm_waits_for_nova_in_line_and_everybody_is_answered(beh
     """A thousand calls that need nova at once: the way to it must not cost the square of their number."""
     heard = await asyncio.gather(*(behind_nova.alice.get("meta_data.json") for _ in range(1000)))
     assert {answer.status for answer in heard} == {200}
-
-
-async def test_more_than_may_wait_for_nova_are_told_so_at_once(behind_nova: Cloud) -> None:
-    parts = await behind_nova.rebuild(nova={"max_connections": 1})
-    guest = replace(behind_nova.alice, service=parts.instances)
-    heard = await asyncio.gather(*(guest.get("user_data") for _ in range(60)))
-    assert [answer.code for answer in heard if answer.status == 503] == ["server.busy"] * (60 - 33)

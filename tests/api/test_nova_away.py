@@ -71,7 +71,7 @@ async def _bounded(behind_nova: Cloud) -> None:
 @pytest.fixture
 async def impatient(behind_nova: Cloud, _bounded: None) -> Cloud:
     """Waits for nova for half a second."""
-    behind_nova.parts = await behind_nova.rebuild(nova={"timeout": 0.5})
+    behind_nova.parts = await behind_nova.rebuild(nova={"timeout": 0.5, "pass_through_timeout": 0.5})
     return behind_nova
 
 
@@ -245,7 +245,7 @@ async def test_a_failure_gives_its_connection_back(behind_nova: Cloud, ill: Ill)
 
 
 async def test_silence_and_a_guest_that_gives_up_give_their_connections_back(behind_nova: Cloud) -> None:
-    parts = await behind_nova.rebuild(nova={"max_connections": 1, "timeout": 0.5})
+    parts = await behind_nova.rebuild(nova={"max_connections": 1, "pass_through_timeout": 0.5})
     alice = behind_nova.guest(ALICE, parts)
     for method in ("GET", "POST"):
         behind_nova.nova.be_silent()

@@ -7,11 +7,11 @@ import re
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpcore
 import pytest
 
 from .conftest import MakeService
@@ -53,7 +53,8 @@ def metrics(service: Service) -> dict[str, float]:
     """What /metrics tells, by name and labels."""
     address = re.search(r"listen = (127\.0\.0\.1:\d+)\n", service.config_file.read_text().split("[operator_api]")[1])
     assert address
-    lines = httpcore.request("GET", f"http://{address[1]}/metrics").content.decode().splitlines()
+    with urllib.request.urlopen(f"http://{address[1]}/metrics") as response:
+        lines = response.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 

@@ -9,6 +9,7 @@ found is that of its "Statuses and errors".
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
@@ -17,7 +18,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import Counter, Histogram
@@ -36,7 +37,7 @@ from peerdata.errors import (
     StoreUnavailable,
     UpstreamFailed,
 )
-from peerdata.httpd.messages import Answer, Request
+from peerdata.httpd.messages import Answer, Request, Settle
 from peerdata.identity.instance import Identity
 from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
 from peerdata.service import rules
@@ -74,8 +75,13 @@ class Behind(Protocol):
     async def has_version(self, request: Request, version: str) -> bool:
         """Whether ``/openstack/{version}/`` is there."""
 
-    async def pass_on(self, request: Request) -> Answer:
-        """The answer to a request that is not ours, unchanged."""
+    def pass_on(self, request: Request, settle: Settle) -> None:
+        """
+        Answer a request that is not ours, unchanged: *settle* is called with what came of it, now or later.
+
+        Raises:
+            PeerdataError: it cannot be passed on; *settle* is then not called.
+        """
 
 
 class InstanceApi:
@@ -117,16 +123,19 @@ class InstanceApi:
             Call.CLUSTER: (("POST", "GET", "HEAD"), self._answer_cluster),
             Call.FORMED: (("POST",), self._confirm_cluster),
         }
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._reads_of_boards = {Call.SHARED: self._read_shared, Call.PEER_DATA: self._read_peer_data}
 
     def respond(self, request: Request) -> Answer | Awaitable[Answer]:
         """The answer to any request: at once where nobody has to be waited for, which most reads do not."""
         began = time.perf_counter()
         target = understand(request.target)
-        answer = self._answer_at_once(request, target)
-        if answer is None:
+        if _is_novas(request, target):
             if self._health.is_asked(request):
                 return self._health.answer()
+            return self._hand_on(request, partial(self._handed_on, request, target, began))
+        answer = self._answer_at_once(request, target)
+        if answer is None:
             return self._answer_later(request, target, began)
         _count(target, 200, began)
         return answer
@@ -149,8 +158,8 @@ class InstanceApi:
             answer = await self._route(request, target)
         except PeerdataError as error:
             answer = self.refuse(error)
-        except Exception:
-            answer = self._answer_defect(request, target)
+        except Exception as error:
+            answer = self._answer_defect(request, target, error)
         _count(target, answer.status, began)
         return answer
 
@@ -158,17 +167,15 @@ class InstanceApi:
         """*error*, as it is told to this service's callers."""
         return answers.refuse(error, through_neutron=self._identity.through_neutron)
 
-    def _answer_defect(self, request: Request, target: Target) -> Answer:
+    def _answer_defect(self, request: Request, target: Target, error: Exception) -> Answer:
         request_id = f"req-{uuid.uuid4()}"
-        LOG.exception("%s: %s %s failed by a defect of peerdata", request_id, request.method, target.path)
+        LOG.error("%s: %s %s failed by a defect of peerdata", request_id, request.method, target.path, exc_info=error)
         return self.refuse(
             PeerdataError("a defect of the metadata service; the operator finds it in its log", request_id=request_id)
         )
 
     async def _route(self, request: Request, target: Target) -> Answer:
         call = target.call
-        if call is Call.OTHER or (call is Call.PUBLISH and request.method in ("GET", "HEAD")):
-            return await self._pass_on(request)
         if target.version != "latest" and not await self._behind.has_version(request, target.version):
             return await self._pass_on(request)  # nova's own 404
         if call is Call.LISTING:
@@ -204,10 +211,43 @@ class InstanceApi:
 
     # What is nova's, with something of ours in it
 
+    def _hand_on(self, request: Request, finish: Callable[[Answer | Exception], Answer]) -> asyncio.Future[Answer]:
+        """Pass *request* on, without a task: most of what an instance asks for when it boots goes this way."""
+        loop = self._loop
+        if loop is None:  # asked for once: Python before 3.12 makes a system call of it
+            loop = self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+
+        def settle(outcome: Answer | Exception) -> None:
+            if future.done():
+                return  # given up
+            try:
+                future.set_result(finish(outcome))
+            except Exception as error:
+                future.set_exception(error)
+
+        try:
+            if request.fault:
+                raise request.fault
+            self._behind.pass_on(request, settle)
+        except Exception as error:
+            settle(error)
+        return future
+
+    def _handed_on(self, request: Request, target: Target, began: float, outcome: Answer | Exception) -> Answer:
+        """The answer to what was passed on, and what came of it is *outcome*."""
+        if isinstance(outcome, Answer):
+            answer = outcome
+        elif isinstance(outcome, PeerdataError):
+            answer = self.refuse(outcome)
+        else:
+            answer = self._answer_defect(request, target, outcome)
+        _count(target, answer.status, began)
+        return answer
+
     async def _pass_on(self, request: Request) -> Answer:
-        if request.fault:
-            raise request.fault
-        return await self._behind.pass_on(request)
+        """The same within a longer way; raises what came of it."""
+        return await self._hand_on(request, _expect)
 
     async def _list(self, request: Request) -> Answer:
         """Nova's listing of a version, and our entries behind it."""
@@ -327,6 +367,17 @@ class InstanceApi:
             return answers.answer_json({"error": None})
         time_text = datetime.fromtimestamp(refusal.refused_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return answers.answer_json({"error": {**refusal.error, "time": time_text, "call": refusal.call}})
+
+
+def _is_novas(request: Request, target: Target) -> bool:
+    """Whether a request is passed on, whoever asks."""
+    return target.call is Call.OTHER or (target.call is Call.PUBLISH and request.method in ("GET", "HEAD"))
+
+
+def _expect(outcome: Answer | Exception) -> Answer:
+    if isinstance(outcome, Answer):
+        return outcome
+    raise outcome
 
 
 @lru_cache(maxsize=1024)

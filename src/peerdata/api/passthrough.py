@@ -10,10 +10,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from peerdata.errors import ServerBusy, UpstreamFailed
-from peerdata.httpd.messages import Answer, Request
+from peerdata.httpd.messages import Answer, Request, Settle
 from peerdata.identity.instance import OLD_PROOF_PATIENCE_S, RETRY_S, Identity
 from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
@@ -67,10 +68,14 @@ class BehindNova:
         finally:
             self._asking = None
 
-    async def pass_on(self, request: Request) -> Answer:
+    def pass_on(self, request: Request, settle: Settle) -> None:
         """Source: `api.instance.Behind`."""
         headers = self._identity.headers_for_nova(request)
-        return _as_answer(await self._nova.ask(request.method, request.target, headers, request.body))
+        self._nova.hand_on(request.method, request.target, headers, request.body, partial(_hand_back, settle))
+
+
+def _hand_back(settle: Settle, outcome: NovaAnswer | Exception) -> None:
+    settle(_as_answer(outcome) if isinstance(outcome, NovaAnswer) else outcome)
 
 
 def _as_answer(answer: NovaAnswer) -> Answer:

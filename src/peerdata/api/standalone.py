@@ -13,7 +13,7 @@ from typing import Any
 
 from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
-from peerdata.httpd.messages import Answer, Request
+from peerdata.httpd.messages import Answer, Request, Settle
 from peerdata.identity.instance import Identity
 from peerdata.model import Instance
 from peerdata.service.rules import printable
@@ -39,9 +39,13 @@ class Standalone:
         """Source: `api.instance.Behind`."""
         return version in versions.NOVA_VERSIONS
 
-    async def pass_on(self, request: Request) -> Answer:
+    def pass_on(self, request: Request, settle: Settle) -> None:
+        """Source: `api.instance.Behind`."""
+        settle(self._answer(request))
+
+    def _answer(self, request: Request) -> Answer:
         """The two listings; all else is not there. As with nova, who asks is settled first."""
-        await self._identity.prove(request)
+        self._identity.recall(request)
         target = understand(request.target)
         if target.call is Call.LISTING and target.version in versions.NOVA_VERSIONS:
             return _text("meta_data.json")

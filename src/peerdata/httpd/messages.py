@@ -101,6 +101,9 @@ class Answer:
 Handler = Callable[[Request], Answer | Awaitable[Answer]]
 """Answers a request: at once, or later. A `PeerdataError` that it raises becomes an answer through `Refuse`."""
 
+Settle = Callable[[Answer | Exception], None]
+"""Takes what came of a request that was handed on: called once, now or later. A `PeerdataError` becomes an answer."""
+
 Refuse = Callable[[PeerdataError], Answer]
 """The one place that gives an error its status: `api.answers`."""
 

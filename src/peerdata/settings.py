@@ -211,9 +211,9 @@ class NovaSettings:
     pass_through_timeout: float = _setting(
         cfg.FloatOpt,
         60.0,
-        "The same for a request that is only passed on, and how long requests that began before SIGTERM have to finish. "
-        "Neutron's agents wait for 60 s; a shorter limit turns nova's slow answers (dynamic vendordata) into 504, after "
-        "which cloud-init goes on without them.",
+        "The same for a request that is only passed on, and how long requests that began before SIGTERM have to "
+        "finish. Neutron's agents wait for 60 s; a shorter limit turns nova's slow answers (dynamic vendordata) into "
+        "504, after which cloud-init goes on without them.",
         min=0.1,
         max=300,
     )

@@ -56,6 +56,10 @@ docs: $(READY) ## Generate docs/settings.md, docs/errors.md and the sample, and 
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
 
+.PHONY: examples
+examples: setup ## Generate the user-data of each example from its scripts and its systemd drop-in
+	$(BIN)/python examples/generate.py
+
 bench: $(READY) ## Measure beside nginx, Redis, etcd and nova, in ten minutes; writes docs/benchmarks.md
 	$(BIN)/python -m bench
 

@@ -14,11 +14,16 @@ IP=$(hostname -I | cut -d' ' -f1 | grep .) # fails without an address
 CONFIG=$RUNTIME_DIRECTORY/prometheus.yml
 TARGETS=$RUNTIME_DIRECTORY/targets.json
 
-peerdata publish prometheus_addr="$IP" prometheus_name="$NAME"
+# Replace the file of targets whenever peers change. This runs until Prometheus
+# stops; if it ends earlier, stop Prometheus: systemd restarts both.
+watch_peers() {
+    trap 'kill $$' EXIT
+    peerdata watch --prefix prometheus_ --port 9090 --format prometheus \
+        --out "$TARGETS"
+}
 
-# In the background, beside Prometheus: replace the file whenever peers change.
-peerdata watch --prefix prometheus_ --port 9090 --format prometheus \
-    --out "$TARGETS" &
+peerdata publish prometheus_addr="$IP" prometheus_name="$NAME"
+watch_peers &
 
 # Prometheus reads the file of targets again by itself, whenever it changes.
 cat >"$CONFIG" <<END

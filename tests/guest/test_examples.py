@@ -91,19 +91,36 @@ def test_a_start_script_ends_at_the_first_failure(example: Path) -> None:
     assert "\nset -eu\n" in script
 
 
+def start(example: str, directory: Path, **commands: str) -> int:
+    """Run a start script, with these commands in place of programs; return its exit status, a signal's as negative."""
+    for name, command in commands.items():
+        (directory / name).write_text(f"#!/bin/sh\n{command}\n")
+        (directory / name).chmod(0o755)
+    environment = {"PATH": f"{directory}:{os.environ['PATH']}", "RUNTIME_DIRECTORY": str(directory)}
+    script = ROOT / "examples" / example / "start.sh"
+    return subprocess.run([script], env=environment, capture_output=True, timeout=20).returncode
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_instance_without_an_address_publishes_nothing(example: Path, tmp_path: Path) -> None:
     """What is published stays for good, an empty address too."""
-    for name, command in (
-        ("hostname", '[ "$1" = -I ] || echo node'),
-        ("peerdata", 'touch "$RUNTIME_DIRECTORY/called"'),
-    ):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{command}\n")
-        (tmp_path / name).chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNTIME_DIRECTORY": str(tmp_path)}
-    done = subprocess.run([example / "start.sh"], env=environment, capture_output=True, timeout=30)
-    assert done.returncode == 1
+    status = start(
+        example.name,
+        tmp_path,
+        hostname='[ "$1" = -I ] || echo node',
+        peerdata='touch "$RUNTIME_DIRECTORY/called"',
+    )
+    assert status == 1
     assert not (tmp_path / "called").exists()
+
+
+def test_prometheus_is_stopped_where_nobody_follows_its_peers_any_more(tmp_path: Path) -> None:
+    """With a watch that has ended its targets would stay as they are for good."""
+    hostname = "echo 10.0.0.11"
+    assert (
+        start("prometheus", tmp_path, hostname=hostname, peerdata='[ "$1" != watch ]', prometheus="exec sleep 60")
+        == -15
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=script_id)

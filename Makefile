@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 QUICK := tests/unit tests/guest tests/simulation tests/store tests/api $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-server serve reset test test-quick torture clusters boots check bench docs dist zipapp format \
-	clean distclean
+.PHONY: help setup setup-server serve reset test test-quick torture clusters boots check bench docs examples dist zipapp \
+	format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ boots: setup ## Boot 100 000 clusters in simulation and 1000 of real processes, 
 clusters: setup ## Form real clusters 20 times each, and break them; writes docs/clusters-runs.md
 	$(BIN)/python -m tests.clusters
 
-SCRIPTS := $(wildcard tools/*.sh demo/*.sh)
+SCRIPTS := $(wildcard tools/*.sh demo/*.sh examples/*/*.sh)
 
 check: setup ## ruff, mypy --strict, shellcheck, shfmt, commit subjects, and the documentation
 	$(BIN)/ruff check .
@@ -57,11 +57,15 @@ check: setup ## ruff, mypy --strict, shellcheck, shfmt, commit subjects, and the
 	$(BIN)/shfmt -i 4 -d $(SCRIPTS)
 	tools/check-commits.sh
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python examples/generate.py --check
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
 
 docs: setup ## Generate docs/settings.md, docs/errors.md and the sample, and build the pages into docs/_build
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
+
+examples: setup ## Generate the user-data of each example from its scripts and its systemd drop-in
+	$(BIN)/python examples/generate.py
 
 bench: setup ## Measure beside nginx, Redis, etcd and nova, in ten minutes; writes docs/benchmarks.md
 	$(BIN)/python -m bench

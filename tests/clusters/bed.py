@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+import yaml
+
 from ..databases.ip import ip
 from ..databases.run import MARK, Run, until
 from ..live.service import Service
@@ -185,8 +187,7 @@ class Bed:
         _checked("flock", str(lock), "make", "--silent", "-C", str(PROJECT), "zipapp", f"PYTHON={sys.executable}")
         _executable(base / "usr/local/lib/peerdata.pyz", (PROJECT / "build/peerdata.pyz").read_bytes())
         _executable(base / "usr/local/bin/peerdata", _PEERDATA.encode())
-        for script in (PROJECT / "examples").glob("*/start.sh"):
-            _executable(base / f"usr/local/sbin/start-{script.parent.name}", script.read_bytes())
+        _write_scripts(base)
 
     def _plug(self) -> None:
         _checked("ip", "netns", "add", self._hub)
@@ -237,6 +238,17 @@ def _times_read(service: Service) -> int:
 
 def _has_read(service: Service, before: int) -> bool:
     return _times_read(service) > before
+
+
+def _write_scripts(base: Path) -> None:
+    """Write the scripts of all examples, as cloud-init does from their user-data; `Machine` does what systemd does."""
+    for user_data in (PROJECT / "examples").glob("*/user-data"):
+        for file in yaml.safe_load(user_data.read_text())["write_files"]:
+            if file["path"].startswith("/usr/local/"):
+                path = base / file["path"].lstrip("/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(file["content"])
+                path.chmod(int(file.get("permissions", "0644"), 8))
 
 
 def _executable(path: Path, content: bytes) -> None:

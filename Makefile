@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-quick torture clusters boots check bench docs zipapp format clean
+.PHONY: help setup serve test test-quick torture clusters boots constraints check bench docs zipapp format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,8 @@ test: $(READY) ## Pass every test; builds nova, neutron, PostgreSQL and the othe
 	$(BIN)/python -m tests.chain.peers
 	$(BIN)/python -m tests.databases
 	$(BIN)/python -m tests.clusters.build
-	$(BIN)/python -m pytest tests/live tests/databases tests/chain tests/torture tests/boots tests/clusters
+	$(BIN)/python -m tests.deploy
+	$(BIN)/python -m pytest tests/live tests/deploy tests/databases tests/chain tests/torture tests/boots tests/clusters
 
 test-quick: $(READY) ## Pass the tests that need no peers
 	$(BIN)/python -m pytest tests/unit tests/guest tests/simulation tests/store tests/api tests/test_map.py
@@ -44,6 +45,9 @@ boots: $(READY) ## Boot 100 000 clusters in simulation and 1000 of real processe
 
 clusters: $(READY) ## Form real clusters 20 times each, and break them; writes docs/clusters-runs.md
 	$(BIN)/python -m tests.clusters
+
+constraints: $(READY) ## Install and run with the libraries of each of OpenStack's releases (make test: oldest and newest)
+	PEERDATA_CONSTRAINTS=all $(BIN)/python -m pytest tests/deploy/test_constraints.py
 
 check: $(READY) ## ruff, mypy --strict, and the documentation
 	$(BIN)/ruff check .

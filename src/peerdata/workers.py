@@ -164,12 +164,13 @@ class _Worker(cotyledon.Service):
     def run(self) -> None:
         """Answer until `terminate`. Who cannot start says why, ends, and is started again."""
         try:
-            uvloop.run(self._run())
+            uvloop.run(self._answer())
         except PeerdataError as error:
             LOG.error("Worker %s cannot start: %s", _number, error.message)
             sys.exit(1)
 
-    async def _run(self) -> None:
+    # Not `_run`: that is one of cotyledon's own before 2.2, as are `_reload` and `_terminate`.
+    async def _answer(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._has_loop.set()
         try:

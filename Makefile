@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 QUICK := tests/unit tests/guest tests/simulation tests/store tests/api $(wildcard tests/test_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-server serve reset test test-quick torture clusters boots check bench docs examples dist zipapp \
-	format clean distclean
+.PHONY: help setup setup-server serve reset test test-quick torture clusters boots constraints check bench docs examples \
+	dist zipapp format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,8 @@ test: setup ## Pass every test; builds nova, neutron, PostgreSQL and the other r
 	$(BIN)/python -m tests.chain.peers
 	$(BIN)/python -m tests.databases
 	$(BIN)/python -m tests.clusters.build
-	$(BIN)/python -m pytest tests/live tests/databases tests/chain tests/torture tests/boots tests/clusters
+	$(BIN)/python -m tests.deploy
+	$(BIN)/python -m pytest tests/live tests/deploy tests/databases tests/chain tests/torture tests/boots tests/clusters
 
 test-quick: setup ## Pass the tests that need no peers
 	$(BIN)/python -m pytest $(QUICK)
@@ -46,6 +47,9 @@ boots: setup ## Boot 100 000 clusters in simulation and 1000 of real processes, 
 
 clusters: setup ## Form real clusters 20 times each, and break them; writes docs/clusters-runs.md
 	$(BIN)/python -m tests.clusters
+
+constraints: setup ## Install and run with the libraries of each of OpenStack's releases (make test: oldest and newest)
+	PEERDATA_CONSTRAINTS=all $(BIN)/python -m pytest tests/deploy/test_constraints.py
 
 SCRIPTS := $(wildcard tools/*.sh demo/*.sh examples/*/*.sh)
 

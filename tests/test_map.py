@@ -31,8 +31,8 @@ FLOORS = [
     {"httpd", "store", "upstream"},
     {"metrics", "repeats"},
     {"settings"},
-    {"model"},
-    {"errors", "guest", "testing"},
+    {"model", "oversight"},
+    {"errors", "foreign", "guest", "notify", "testing"},
 ]
 """From the top; a room is a directory or a module, and rooms of one floor do not see each other. What runs in an
 instance stands on the ground by itself."""

@@ -19,13 +19,13 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from peerdata import __version__
+from peerdata import __version__, notify
 from peerdata.api.health import Health
 from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
 from peerdata.api.passthrough import BehindNova
 from peerdata.api.standalone import Standalone
-from peerdata.errors import CannotListen, SettingsInvalid
+from peerdata.errors import CannotListen, SettingsInvalid, StoreUnavailable
 from peerdata.httpd.admission import TOLD
 from peerdata.httpd.messages import HttpLimits
 from peerdata.httpd.server import HttpServer, listen
@@ -45,7 +45,7 @@ from peerdata.service.refusals import Refusals
 from peerdata.service.rolls import Rolls
 from peerdata.service.waiting import Waiting
 from peerdata.settings import InstanceApiSettings, Settings, no_password, parse_address
-from peerdata.store import migrate
+from peerdata.store import migrate, opening
 from peerdata.store.clusters import Room
 from peerdata.store.engine import READERS, WRITERS, Engine
 from peerdata.upstream.connections import MAX_LINGERING
@@ -81,18 +81,36 @@ class Parts:
     health: Health
     waiting: Waiting
     inventory: Inventory | None
+    store: Engine
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: Settings) -> bool:
     """
     See that the store can be used, and that the TLS listeners could be, before anything is started.
 
+    Returns:
+        Whether the store is there. Where it is not, the service starts without it: see `Service`.
+
     Raises:
-        SettingsInvalid, StoreUnavailable: it cannot.
+        SettingsInvalid: it cannot be used, now or later.
     """
-    migrate.prepare(settings.database.connection, busy_timeout_s=settings.database.busy_timeout)
     if settings.instance_api.listen_tls:
         server_tls(settings.instance_api)
+    try:
+        opening.try_once(lambda: prepare_store(settings))
+    except StoreUnavailable as error:
+        LOG.warning(
+            "The store cannot be used yet: %s. The service starts without it: what is nova's is passed on, all else is "
+            "answered 503 until it is there",
+            error.message,
+        )
+        return False
+    return True
+
+
+def prepare_store(settings: Settings) -> None:
+    """Make the store ready, as `migrate.prepare` does, and raises."""
+    migrate.prepare(settings.database.connection, busy_timeout_s=settings.database.busy_timeout)
 
 
 def files_needed(settings: Settings) -> int:
@@ -167,21 +185,24 @@ def rehearse(settings: Settings) -> None:
 
     async def build_and_close() -> None:
         async with AsyncExitStack() as stack:
-            await build(settings, stack)
+            await build(settings, stack, store_ready=False)
 
     asyncio.run(build_and_close())
 
 
-async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
+async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool = True) -> Parts:
     """
-    Build all parts on a store that was prepared; *stack* closes them.
+    Build all parts; *stack* closes them. Without *store_ready* the store refuses all work until it is opened.
 
     Raises:
         SettingsInvalid: what keeps the service from starting.
     """
     database = settings.database
     store = Engine(
-        database.connection, busy_timeout_s=database.busy_timeout, max_waiting_writes=database.max_waiting_writes
+        database.connection,
+        busy_timeout_s=database.busy_timeout,
+        max_waiting_writes=database.max_waiting_writes,
+        opened=store_ready,
     )
     stack.callback(store.close)
 
@@ -217,6 +238,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
         health,
         waiting,
         inventory,
+        store,
     )
 
 
@@ -317,11 +339,24 @@ class Service:
         settings: As checked by `settings.load`.
         listeners: Closed when it ends.
         reload_logging: Called at `reload`; oslo.log's own settings can change while it runs.
+        listener: Is told when it is ready, reloads, stops, and that it lives.
+        store_ready: Whether the store was prepared; else that is tried until it succeeds, while everything that does
+            not need it is answered.
     """
 
-    def __init__(self, settings: Settings, listeners: Listeners, reload_logging: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Listeners,
+        reload_logging: Callable[[], object],
+        listener: notify.Listener | None = None,
+        *,
+        store_ready: bool = True,
+    ) -> None:
         self._settings = settings
         self._listeners = listeners
+        self._listener: notify.Listener = listener or notify.Notifier()
+        self._store_ready = store_ready
         self._reload_logging = reload_logging
         self._inventory: Inventory | None = None
         self._tls = server_tls(settings.instance_api) if listeners.instances_tls else None
@@ -340,7 +375,11 @@ class Service:
         """
         settings, listeners = self._settings, self._listeners
         async with AsyncExitStack() as stack:
-            parts = await build(settings, stack)
+            stack.callback(asyncio.ensure_future(self._listener.keep_alive()).cancel)
+            parts = await build(settings, stack, store_ready=self._store_ready)
+            if not self._store_ready:
+                opened = opening.open_when_there(parts.store, lambda: prepare_store(settings))
+                stack.callback(asyncio.ensure_future(opened).cancel)
             self._inventory = parts.inventory
 
             operators = HttpServer(
@@ -369,7 +408,9 @@ class Service:
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
+            self._listener.ready()
             await self._stop.wait()
+            self._listener.stopping()
             await self._end(parts, instances)
         LOG.info("Stopped")
 
@@ -421,6 +462,7 @@ class Service:
             self._reloading.cancel()
 
     async def _reload_while_due(self) -> None:
+        self._listener.reloading()
         while self._reload_due:
             self._reload_due = False
             for part in (self._reload_settings, self._reload_inventory, self._reload_tls):
@@ -428,6 +470,7 @@ class Service:
                     await part()
                 except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
                     LOG.error("Not reloaded, the old stays in force: %s", error)
+        self._listener.ready()
 
     async def _reload_settings(self) -> None:
         self._reload_logging()

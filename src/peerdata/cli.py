@@ -9,6 +9,8 @@ Exit codes: 0 done, 1 it failed (the message says how), 2 the command or a setti
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import logging
 import re
 import resource
 import shlex
@@ -25,20 +27,24 @@ import uvloop
 from oslo_config import cfg, generator
 from oslo_log import log
 
-from peerdata import __version__, workers
+from peerdata import __version__, notify, workers
 from peerdata.errors import PeerdataError, SettingsInvalid
 from peerdata.guest import cli as guest_cli
 from peerdata.guest.progress import printable
 from peerdata.model import Cluster, Founders
 from peerdata.service import verdict
-from peerdata.settings import SECTIONS, Settings, load
+from peerdata.settings import SECTIONS, Settings, differences, load
 from peerdata.store import migrate, repairs
+from peerdata.store.database import parse
+
+LOG = logging.getLogger(__name__)
 
 Command = Callable[[Settings, cfg.ConfigOpts, argparse.Namespace], int]
 
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 
 DEFAULT_CONFIG_FILE = "/etc/peerdata/peerdata.conf"
+DEFAULT_CONFIG_DIR = "/etc/peerdata/peerdata.conf.d"
 
 TELLING_KEYS = ("addr", "name")
 """How keys end that tell a person which machine a member is."""
@@ -50,8 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if parsed.run is None:  # the only command that needs no settings
             return sample()
-        settings, conf = load(parsed.config_file or _default_config_files())
+        ignored: list[str] = []
+        settings, conf = read_settings(parsed, ignored)
         run: Command = parsed.run
+        if run is serve:
+            return serve(settings, conf, parsed, ignored)
         code: int = run(settings, conf, parsed)
         return code
     except SettingsInvalid as error:
@@ -62,18 +71,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _default_config_files() -> list[str]:
-    return [DEFAULT_CONFIG_FILE] if Path(DEFAULT_CONFIG_FILE).exists() else []
+def read_settings(parsed: argparse.Namespace, ignored: list[str] | None = None) -> tuple[Settings, cfg.ConfigOpts]:
+    """
+    The settings of a command line, read and checked in this one way by every command, and again at SIGHUP.
+
+    Raises:
+        SettingsInvalid: they cannot be used.
+    """
+    settings, conf = load(_default_config(), arguments=parsed.oslo or (), ignored=ignored)
+    parse(settings.database.connection)
+    return settings, conf
+
+
+def _default_config() -> list[str]:
+    return [path for path in (DEFAULT_CONFIG_FILE, DEFAULT_CONFIG_DIR) if Path(path).exists()]
+
+
+class _ForOslo(argparse.Action):
+    """Keeps an argument as it was written, in the order of the command line: oslo.config reads it."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        value: object,
+        option_string: str | None = None,
+    ) -> None:
+        written = f"{option_string}={value}" if self.nargs is None else str(option_string)
+        # A list of its own: the default is shared between parsers.
+        namespace.oslo = [*(namespace.oslo or []), written]
+
+
+FOR_OSLO = {
+    "--config-file": "FILE",
+    "--config-dir": "DIRECTORY",
+    "--debug": None,
+    "--nodebug": None,
+    "--log-config-append": "FILE",
+    "--log-config": "FILE",
+    "--log-date-format": "FORMAT",
+    "--log-file": "FILE",
+    "--logfile": "FILE",
+    "--log-dir": "DIRECTORY",
+    "--logdir": "DIRECTORY",
+    "--use-syslog": None,
+    "--nouse-syslog": None,
+    "--syslog-log-facility": "FACILITY",
+    "--use-journal": None,
+    "--nouse-journal": None,
+    "--use-json": None,
+    "--nouse-json": None,
+}
+"""What every service of OpenStack takes on its command line, with the name of the value; the settings of the same names
+explain them."""
+
+
+def _common() -> argparse.ArgumentParser:
+    """The arguments of every command that reads settings."""
+    common = argparse.ArgumentParser(add_help=False)
+    help_of = {
+        "--config-file": f"settings; may be given more than once, a later file counts over an earlier. Without it and "
+        f"without --config-dir: {DEFAULT_CONFIG_FILE}, and *.conf in {DEFAULT_CONFIG_DIR}",
+        "--config-dir": "settings in all its files *.conf, in the order of their names",
+    }
+    logging_options = common.add_argument_group("logging, as other services of OpenStack have it")
+    for name, value in FOR_OSLO.items():
+        group = common if name in help_of else logging_options
+        names = ["-d", name] if name == "--debug" else [name]
+        takes = {"metavar": value} if value else {"nargs": 0}
+        group.add_argument(*names, action=_ForOslo, dest="oslo", help=help_of.get(name), **takes)
+    return common
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config-file",
-        action="append",
-        metavar="FILE",
-        help=f"settings; may be given more than once, a later file counts over an earlier ({DEFAULT_CONFIG_FILE})",
-    )
+    common = _common()
     parser = argparse.ArgumentParser(
         prog="peerdata",
         description="Instances of one project find each other through the metadata address. "
@@ -153,14 +224,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:
+def serve(settings: Settings, conf: cfg.ConfigOpts, parsed: argparse.Namespace, ignored: Sequence[str] = ()) -> int:
     """Run the service."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has something to read again
+    notifier = notify.Notifier.take()
+    faulthandler.enable()  # SIGABRT, with which a watchdog ends a process that hangs, tells where it does
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING"])
     try:
         log.setup(conf, "peerdata", __version__)
     except (cfg.Error, OSError, log.LogConfigError) as error:
         raise SettingsInvalid(f"the settings of logging cannot be used: {error}") from error
+    if ignored:
+        LOG.warning("These settings are none of peerdata's, and have no effect: %s", ", ".join(ignored))
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     several = settings.instance_api.workers > 1
@@ -170,15 +245,29 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, _parsed: argparse.Namespace)
         if most_files != resource.RLIM_INFINITY:
             app.warn_of_few_files(settings, most_files)
         app.warn_of_old_settings(settings)
-        app.prepare(settings)
+        store_ready = app.prepare(settings)
         listeners = app.Listeners.open(settings)
-        make_service = partial(app.Service, settings, listeners, conf.mutate_config_files)
+        reload_settings = partial(_reload_settings, settings, conf, parsed)
+        make_service = partial(app.Service, settings, listeners, reload_settings, store_ready=store_ready)
         if several:
             app.rehearse(settings)
-            workers.supervise(settings, listeners, make_service)
+            workers.supervise(settings, listeners, make_service, notifier)
         else:
-            uvloop.run(app.serve(make_service()))
+            uvloop.run(app.serve(make_service(notifier)))
     return 0
+
+
+def _reload_settings(settings: Settings, conf: cfg.ConfigOpts, parsed: argparse.Namespace) -> None:
+    """
+    Read the settings again, and let those of logging have their effect. The others are checked all the same.
+
+    Raises:
+        SettingsInvalid: one of them cannot be used; then nothing is changed.
+    """
+    fresh, _ = read_settings(parsed)
+    conf.mutate_config_files()
+    if changed := differences(settings, fresh):
+        LOG.warning("Changed in the settings, but in force only after a restart: %s", ", ".join(changed))
 
 
 def show_settings(settings: Settings, _conf: cfg.ConfigOpts, _parsed: argparse.Namespace) -> int:

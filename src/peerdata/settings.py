@@ -19,12 +19,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from oslo_config import cfg
 from oslo_log import log
 
+from peerdata import foreign
 from peerdata.errors import SettingsInvalid
 
 IDENTITY_MODES = ("neutron", "upstream", "inventory")
@@ -476,9 +478,21 @@ def _option(entry: Any) -> cfg.Opt:
     return option
 
 
-def load(config_files: Sequence[str], environment: dict[str, str] | None = None) -> tuple[Settings, cfg.ConfigOpts]:
+def load(
+    config_files: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    arguments: Sequence[str] = (),
+    ignored: list[str] | None = None,
+) -> tuple[Settings, cfg.ConfigOpts]:
     """
-    Read *config_files*, later ones over earlier, and ``OS_<GROUP>__<OPTION>`` variables over all of them.
+    Read *config_files*, later ones over earlier, *arguments* over them, ``OS_<GROUP>__<OPTION>`` variables over all.
+
+    Args:
+        config_files: Read where *arguments* name no file and no directory. A directory stands for its ``*.conf``.
+        environment: By default this process'.
+        arguments: ``--config-file=FILE``, ``--config-dir=DIRECTORY`` and oslo.log's, as oslo.config takes them.
+        ignored: Gets the options and sections of other services that were there and have no effect; see `foreign`.
 
     Returns:
         The settings, and the oslo.config object for libraries that want it (oslo.log).
@@ -490,40 +504,73 @@ def load(config_files: Sequence[str], environment: dict[str, str] | None = None)
     log.register_options(conf)
     for group, options in list_opts():
         conf.register_opts(options, group=None if group == "DEFAULT" else group)
-    environment = dict(os.environ) if environment is None else environment
+    environment = os.environ if environment is None else environment
     try:
-        _parse(conf, config_files, environment)
-        _refuse_unknown(conf, config_files, environment)
-        told = _Told(config_files, environment)
+        read = _parse(conf, config_files, arguments, environment)
+        foreign_ones = _refuse_unknown(conf, read, environment)
+        told = _Told(read, environment)
         settings = Settings(**{name: _read(conf, section, told) for name, section in SECTIONS.items()})
         _check_logging(conf, told)
     except (cfg.Error, ValueError, OSError) as exc:
         raise SettingsInvalid(f"{' '.join(str(exc).split())}; mend the configuration and start again") from exc
     _check(settings)
+    if ignored is not None:
+        ignored += foreign_ones
     return settings, conf
 
 
-def _parse(conf: cfg.ConfigOpts, config_files: Sequence[str], environment: Mapping[str, str]) -> None:
+def differences(one: Settings, other: Settings) -> list[str]:
+    """The options whose values differ, as ``[section] option``."""
+    return [
+        f"[{section.group}] {entry.name}"
+        for name, section in SECTIONS.items()
+        for entry in fields(section)
+        if getattr(getattr(one, name), entry.name) != getattr(getattr(other, name), entry.name)
+    ]
+
+
+def _parse(
+    conf: cfg.ConfigOpts, config_files: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str]
+) -> list[str]:
     """
-    Read files and environment.
+    Read files, arguments and environment; return the files, in the order in which they count.
 
     What could also be an argument of oslo.log's on a command line, oslo.config reads at once, and hands on to argparse,
     which prints what is wrong and exits.
     """
     printed = io.StringIO()
+    arguments = [*arguments]
+    if not any(argument.startswith(("--config-file", "--config-dir")) for argument in arguments):
+        kinds = (("--config-dir" if os.path.isdir(path) else "--config-file", path) for path in config_files)
+        arguments = [*(f"{kind}={path}" for kind, path in kinds), *arguments]
+    read = _files(arguments)
     try:
         with contextlib.redirect_stderr(printed):
-            conf(args=[], project="peerdata", default_config_files=list(config_files), use_env=True)
+            # Empty lists, because oslo.config would look for files and directories by itself where it is given none.
+            conf(args=arguments, project="peerdata", default_config_files=[], default_config_dirs=[], use_env=True)
     except SystemExit as exc:
         reason = " ".join(printed.getvalue().split())
         if found := re.match(r"argument --([\w-]+): (.*)", reason):
             name = found[1].replace("-", "_")
-            reason = f"{name}{_Told(config_files, environment).text('DEFAULT', name)} cannot be used: {found[2]}"
+            reason = f"{name}{_Told(read, environment).text('DEFAULT', name)} cannot be used: {found[2]}"
         raise SettingsInvalid(f"[DEFAULT] {reason}; mend it and start again") from exc
     except cfg.NoSuchOptError as exc:
         raise SettingsInvalid(
             f"[DEFAULT] has a value with ${exc.opt_name}: a dollar sign names another option; write $$ for a dollar"
         ) from exc
+    return read
+
+
+def _files(arguments: Sequence[str]) -> list[str]:
+    """The files that oslo.config reads for *arguments*: of a directory those in ``*.conf``, by name."""
+    found = []
+    for argument in arguments:
+        kind, _, path = argument.partition("=")
+        if kind == "--config-file":
+            found.append(path)
+        elif kind == "--config-dir":
+            found += sorted(str(file) for file in Path(path).glob("*.conf"))
+    return found
 
 
 class _Told:
@@ -599,34 +646,47 @@ def _check_logging(conf: cfg.ConfigOpts, told: _Told) -> None:
             ) from exc
 
 
-def _refuse_unknown(conf: cfg.ConfigOpts, config_files: Sequence[str], environment: Any) -> None:
-    """Oslo.config ignores what it does not know; a mistyped option would silently not be set."""
+def _refuse_unknown(conf: cfg.ConfigOpts, files: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """
+    Oslo.config ignores what it does not know; a mistyped option would silently not be set.
+
+    Returns:
+        What is another service's, and so ignored.
+    """
     groups = {section.group for section in SECTIONS.values()} - {"DEFAULT"}
     # Iterating over conf gives the options of [DEFAULT], oslo.log's among them, and the groups.
-    known = {"DEFAULT": {name.replace("-", "_") for name in conf} - groups} | {
+    known = {"DEFAULT": ({name.replace("-", "_") for name in conf} | _ALIASES) - groups} | {
         group: set(conf[group]) for group in groups
     }
-    for path, sections in _sections(config_files):
+    ignored: dict[str, None] = {}
+    for path, sections in _sections(files):
         for group, options in sections.items():
-            if group not in known:
-                raise SettingsInvalid(f"{path}: there is no section [{group}]; known are {_names(known)}", group=group)
+            if reason := foreign.reason_to_refuse(known, group):
+                raise SettingsInvalid(f"{path}: {reason} Known are {_names(known)}", group=group)
             for name in options:
-                if name not in known[group]:  # nor with hyphens: oslo.config would not read it either
-                    raise SettingsInvalid(
-                        f"{path}: [{group}] has no option '{name}'; `peerdata sample` prints all of them", option=name
-                    )
+                # With hyphens oslo.config would not read it either.
+                if reason := foreign.reason_to_refuse(known, group, name):
+                    raise SettingsInvalid(f"{path}: {reason}; `peerdata sample` prints all that there are", option=name)
+                if name not in known.get(group, ()):
+                    ignored[f"[{group}] {name}" if group in known else f"[{group}]"] = None
     for variable in environment:
         group, parts, name = variable.removeprefix("OS_").partition("__")
         if not (variable.startswith("OS_") and group and parts and name):
             continue
-        section = next((section for section in known if section.upper() == group.upper()), None)
-        if section is None:
-            raise SettingsInvalid(f"{variable} in the environment: there is no section; known are {_names(known)}")
-        if name.lower() not in known[section]:
-            raise SettingsInvalid(f"{variable} in the environment: [{section}] has no option '{name.lower()}'")
+        section = next((section for section in known if section.upper() == group.upper()), group.lower())
+        reason = foreign.reason_to_refuse(known, section) or foreign.reason_to_refuse(known, section, name.lower())
+        if reason:
+            raise SettingsInvalid(f"{variable} in the environment: {reason}")
+        if name.lower() not in known.get(section, ()):
+            ignored[variable] = None
+    return list(ignored)
 
 
-def _names(known: dict[str, set[str]]) -> str:
+_ALIASES = frozenset({"logfile", "logdir", "log_config"})
+"""Names that oslo.log's options had once, and which still have their effect."""
+
+
+def _names(known: Mapping[str, object]) -> str:
     return ", ".join(f"[{group}]" for group in sorted(known))
 
 

@@ -23,6 +23,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -32,11 +33,16 @@ import cotyledon
 import uvloop
 from prometheus_client import values
 
+from peerdata import notify
 from peerdata.errors import PeerdataError
+from peerdata.oversight import GONE, RELOADING, STOPPING, Oversight, Reporter, Reports, abort, oversee
 from peerdata.settings import Settings
 
 if TYPE_CHECKING:
     from peerdata.app import Listeners, Service
+
+MakeService = Callable[[notify.Listener], "Service"]
+"""Makes the service of one process, for whoever wants to know how it is."""
 
 LOG = logging.getLogger(__name__)
 
@@ -97,7 +103,9 @@ def _remove_left_metrics() -> None:
             continue
 
 
-def supervise(settings: Settings, listeners: Listeners, make_service: Callable[[], Service]) -> None:
+def supervise(
+    settings: Settings, listeners: Listeners, make_service: MakeService, notifier: notify.Notifier | None = None
+) -> None:
     """
     Run as many workers as *settings* say, until SIGTERM; exits the process then, or at the next signal at once.
 
@@ -105,16 +113,18 @@ def supervise(settings: Settings, listeners: Listeners, make_service: Callable[[
         settings: Of all of them.
         listeners: From which all of them accept.
         make_service: Called in each of them, once it is a process of its own.
+        notifier: Is told of all of them together.
     """
     ending_s = (
         settings.instance_api.drain + settings.nova.pass_through_timeout + settings.database.busy_timeout + SPARE_S
     )
-    manager = cotyledon.ServiceManager(
-        graceful_shutdown_timeout=math.ceil(ending_s) + 1,
-        mp_context=multiprocessing.get_context("fork"),  # so that they inherit what is open
-    )
+    # So that they inherit what is open. Cotyledon 2.2 could be told (mp_context); before, as in OpenStack 2025.1 and
+    # 2025.2, it takes the default of multiprocessing, which is another one from Python 3.14 on.
+    multiprocessing.set_start_method("fork", force=True)
+    manager = cotyledon.ServiceManager(graceful_shutdown_timeout=math.ceil(ending_s) + 1)
+    reports = _watch(manager, notifier or notify.Notifier(), settings.instance_api.workers)
     manager.register_hooks(on_terminate=partial(_begin_to_end, listeners))
-    manager.add(_Worker, settings.instance_api.workers, args=(make_service, math.ceil(ending_s)))
+    manager.add(_Worker, settings.instance_api.workers, args=(make_service, math.ceil(ending_s), reports))
     manager.run()
 
 
@@ -136,6 +146,24 @@ def _hurry(*_: object) -> None:
             os.kill(worker.pid or 0, HURRY)
 
 
+def _watch(manager: cotyledon.ServiceManager, notifier: notify.Notifier, workers: int) -> _MakeReporter:
+    """Have *notifier* told of the workers of *manager*; gives what they report with."""
+    reports = Reports()
+    watchdog_s = notifier.watchdog_s
+    oversight = Oversight(notifier, workers, clock=time.monotonic, end=abort)
+    manager.register_hooks(
+        on_terminate=lambda: reports.send(STOPPING),
+        on_reload=lambda: reports.send(RELOADING),
+        on_dead_worker=lambda _service, worker, _code: reports.send(GONE, worker),
+    )
+    oversee(oversight, reports, every_s=watchdog_s / 4 if watchdog_s else 1)
+    return lambda worker: Reporter(reports, worker, watchdog_s)
+
+
+_MakeReporter = Callable[[int], notify.Listener]
+"""Makes what the worker of that number reports with."""
+
+
 class _Worker(cotyledon.Service):
     """
     One process that answers. Cotyledon keeps its main thread for signals, and calls each method in another.
@@ -144,16 +172,17 @@ class _Worker(cotyledon.Service):
         worker_id: 0 and so on.
         make_service: Makes what it runs.
         ending_s: Within how many seconds it must end.
+        make_reporter: Makes what it reports with.
     """
 
     name = "instance_api"
 
-    def __init__(self, worker_id: int, make_service: Callable[[], Service], ending_s: int) -> None:
+    def __init__(self, worker_id: int, make_service: MakeService, ending_s: int, make_reporter: _MakeReporter) -> None:
         global _number
         super().__init__(worker_id)  # type: ignore[arg-type]  # cotyledon has a type of its own for it
         _number = str(worker_id)
         self.graceful_shutdown_timeout = ending_s  # type: ignore[misc]
-        self._service = make_service()
+        self._service = make_service(make_reporter(worker_id))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_loop = threading.Event()
         self._ended = threading.Event()
@@ -162,12 +191,13 @@ class _Worker(cotyledon.Service):
     def run(self) -> None:
         """Answer until `terminate`. Who cannot start says why, ends, and is started again."""
         try:
-            uvloop.run(self._run())
+            uvloop.run(self._answer())
         except PeerdataError as error:
             LOG.error("Worker %s cannot start: %s", _number, error.message)
             sys.exit(1)
 
-    async def _run(self) -> None:
+    # Not `_run`: that is one of cotyledon's own before 2.2, as are `_reload` and `_terminate`.
+    async def _answer(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._has_loop.set()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -120,6 +121,13 @@ class Service:
         deadline = time.monotonic() + 30
         while b"is ready" not in self.log.read_bytes()[before:]:
             assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def wait_for(self, pattern: str, times: int = 1, within_s: float = 30) -> None:
+        """Return once its log has *pattern* so many times."""
+        deadline = time.monotonic() + within_s
+        while len(re.findall(pattern, self.log.read_text())) < times:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 

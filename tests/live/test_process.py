@@ -108,6 +108,57 @@ def test_sighup_reads_the_inventory_again_and_keeps_the_old_one_where_the_new_is
     assert service.ask("127.0.0.31", "GET", "shared.json").json == []
 
 
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        ("[operator_api]\nlisen = 127.0.0.1:1\n", "[operator_api] has no option 'lisen'"),
+        ("[limits]\nmax_wait = 99\n", "[limits] max_wait = '99'"),
+        ("[database]\nconnection = oracle://x\n", "[database] connection"),
+    ],
+)
+def test_sighup_checks_settings_as_the_start_does_and_keeps_the_old_where_they_are_wrong(
+    make_service: MakeService, added: str, says: str
+) -> None:
+    service = make_service()
+    wrong = service.config_file.read_text().replace("[DEFAULT]", "[DEFAULT]\ndebug = true") + added
+    service.config_file.write_text(wrong)
+    refused = service.run("serve")
+    assert refused.returncode == 2
+    assert says in refused.stderr
+    service.signal(signal.SIGHUP)
+    _until_logged(service, "the old stays in force")
+    assert says in service.log.read_text()
+    assert " DEBUG " not in service.log.read_text()
+
+
+def test_sighup_names_settings_that_need_a_restart(make_service: MakeService) -> None:
+    service = make_service()
+    service.config_file.write_text(service.config_file.read_text() + "[limits]\nmax_wait = 5\n")
+    service.signal(signal.SIGHUP)
+    _until_logged(service, "in force only after a restart: [limits] max_wait")
+
+
+def test_it_starts_with_the_arguments_and_the_shared_file_that_openstack_s_services_have(
+    make_service: MakeService, tmp_path: Path
+) -> None:
+    """As kolla's containers do it; and what in the file is other services' is said in one line."""
+    shared = tmp_path / "conf.d"
+    shared.mkdir()
+    (shared / "shared.conf").write_text(
+        "[DEFAULT]\ntransport_url = rabbit://x\nrpc_response_timeout = 60\n[keystone_authtoken]\npassword = x\n"
+    )
+    service = make_service(start=False)
+    command = [*service.command("serve"), "--config-dir", str(shared), "--debug", "--log-file", str(service.log)]
+    service.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not service.log.exists() or "is ready" not in service.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    told = [line for line in service.log.read_text().splitlines() if " WARNING " in line]
+    assert len(told) == 1
+    assert "[DEFAULT] transport_url, [DEFAULT] rpc_response_timeout, [keystone_authtoken]" in told[0]
+
+
 def _until_logged(service: Service, text: str) -> None:
     deadline = time.monotonic() + 10
     while text not in service.log.read_text():
@@ -306,6 +357,7 @@ def test_the_store_of_a_later_version_is_refused_with_code_2(make_service: MakeS
     service.kill()
     with sqlite3.connect(service.directory / "state" / "peerdata.sqlite") as store:
         store.execute("UPDATE alembic_version SET version_num = '9999'")
+        store.execute("UPDATE compatibility SET oldest = '9999'")
     ended = service.run("serve")
     assert ended.returncode == 2
     assert "9999" in ended.stderr

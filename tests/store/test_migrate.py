@@ -38,9 +38,11 @@ def upgraded(url: str) -> Iterator[Database]:
     database.dispose()
 
 
-def set_revision(path: Path, revision: str) -> None:
+def set_revision(path: Path, revision: str, *, oldest: str = "9999") -> None:
+    """As a later version would have left it, on which code of the schema *oldest* may still run."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.execute("UPDATE compatibility SET oldest = ?", (oldest,))
         connection.commit()
 
 
@@ -98,6 +100,38 @@ def test_a_store_of_a_later_version_is_refused_and_left_alone(url: str, path: Pa
         with pytest.raises(SettingsInvalid, match=r"9999.*later peerdata"):
             bring(url, busy_timeout_s=1)
     assert migrate.current(url, busy_timeout_s=1) == "9999"
+
+
+def test_a_store_of_a_later_version_that_says_nothing_of_older_code_is_refused(url: str, path: Path) -> None:
+    migrate.upgrade(url, busy_timeout_s=1)
+    set_revision(path, "9999")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE compatibility")
+        connection.commit()
+    with pytest.raises(SettingsInvalid, match=r"9999.*later peerdata.*9999 or later"):
+        migrate.prepare(url, busy_timeout_s=1)
+
+
+@pytest.mark.parametrize("oldest", ["0001", migrate.newest()])
+def test_a_store_of_a_later_version_is_used_where_it_says_that_this_code_may(
+    url: str, path: Path, oldest: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The version before goes on, and may be restarted, while others run the next one already."""
+    migrate.upgrade(url, busy_timeout_s=1)
+    set_revision(path, "9999", oldest=oldest)
+    migrate.prepare(url, busy_timeout_s=1)
+    assert "schema 9999, of a later peerdata" in caplog.text
+    with pytest.raises(SettingsInvalid, match=r"9999.*later peerdata"):
+        migrate.upgrade(url, busy_timeout_s=1)
+    assert migrate.current(url, busy_timeout_s=1) == "9999"
+
+
+def test_an_upgrade_says_how_old_code_may_be(url: str, path: Path) -> None:
+    migrate.upgrade(url, busy_timeout_s=1)
+    migrate.upgrade(url, busy_timeout_s=1)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT oldest FROM compatibility").fetchall() == [(migrate.OLDEST,)]
+    assert migrate.OLDEST in migrate._known()
 
 
 def test_a_store_that_somebody_has_locked_is_unavailable(url: str, path: Path) -> None:

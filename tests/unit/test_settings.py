@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from oslo_config import cfg
+from oslo_log import _options
 
-from peerdata.cli import main
+from peerdata.cli import FOR_OSLO, main
 from peerdata.errors import SettingsInvalid
-from peerdata.settings import SECTIONS, NeutronSettings, Settings, load, parse_address
+from peerdata.settings import SECTIONS, NeutronSettings, Settings, differences, load, parse_address
 
 Load = Callable[..., Settings]
 
@@ -217,6 +218,183 @@ def test_what_cannot_work_is_refused_with_a_sentence_that_names_it(load_text: Lo
     with pytest.raises(SettingsInvalid, match=names) as refused:
         load_text(text)
     assert "\n" not in refused.value.message
+
+
+# What other services of OpenStack have
+
+SHARED_FILE = """
+[DEFAULT]
+debug = true
+transport_url = rabbit://openstack:pw@192.0.2.1
+control_exchange = nova
+rpc_response_timeout = 60
+rpc_workers = 1
+use_syslog = false
+watch_log_file = true
+verbose = true
+my_ip = 192.0.2.10
+instances_path = /srv
+report_interval = 10
+metadata_workers = 2
+graceful_shutdown_timeout = 60
+[keystone_authtoken]
+auth_url = http://192.0.2.1:5000
+password = x
+[oslo_messaging_notifications]
+driver = messagingv2
+[oslo_messaging_rabbit]
+heartbeat_in_pthread = false
+[oslo_concurrency]
+lock_path = /tmp
+[api_database]
+connection = mysql+pymysql://nova@192.0.2.1/nova_api
+[glance]
+[placement]
+[service_user]
+[database]
+max_pool_size = 1
+connection_recycle_time = 10
+max_retries = -1
+[neutron]
+auth_type = password
+username = neutron
+service_metadata_proxy = true
+[cache]
+backend = oslo_cache.memcache_pool
+enabled = true
+memcache_servers = 192.0.2.1:11211
+"""
+
+
+def test_well_known_options_and_sections_of_other_services_are_ignored_and_named(config: Callable[[str], str]) -> None:
+    ignored: list[str] = []
+    settings, conf = load([config(STANDALONE + SHARED_FILE)], ignored=ignored)
+    assert conf["debug"] is True
+    assert settings.database.connection.startswith("sqlite")
+    assert "[DEFAULT] transport_url" in ignored
+    assert "[keystone_authtoken]" in ignored
+    assert "[database] max_pool_size" in ignored
+    assert "[DEFAULT] debug" not in ignored
+    # An empty section sets nothing.
+    assert "[glance]" not in ignored
+    assert len(set(ignored)) == len(ignored)
+
+
+def test_what_other_services_have_in_the_environment_is_ignored_and_named(
+    load_text: Load, config: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = ["OS_KEYSTONE_AUTHTOKEN__PASSWORD", "OS_DEFAULT__TRANSPORT_URL", "OS_DATABASE__MAX_POOL_SIZE"]
+    for variable in variables:
+        monkeypatch.setenv(variable, "x")
+    ignored: list[str] = []
+    load([config(STANDALONE)], ignored=ignored)
+    assert sorted(ignored) == sorted(variables)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[DEFAULT]\nstatepath = x\n", r"\[DEFAULT\] has no option 'statepath'"),
+        ("[DEFAULT]\nlog_fil = x\n", r"\[DEFAULT\] has no option 'log_fil'"),
+        ("[DEFAULT]\nworkers = 4\n", r"\[DEFAULT\] has no option 'workers'; it stands in \[instance_api\]"),
+        ("[DEFAULT]\nmetadata_url = x\n", r"it stands in \[nova\]"),
+        ("[data_base]\nconnection = x\n", r"no section \[data_base\]; is \[database\] meant\?"),
+        ("[limit]\nmax_wait = 1\n", r"no section \[limit\]; is \[limits\] meant\?"),
+        ("[database]\nconection = x\n", r"\[database\] has no option 'conection'"),
+        ("[neutron]\nmetadata_proxy_secret = x\n", r"\[neutron\] has no option 'metadata_proxy_secret'"),
+    ],
+)
+def test_a_slip_of_the_pen_in_one_of_ours_is_refused_all_the_same(load_text: Load, text: str, says: str) -> None:
+    with pytest.raises(SettingsInvalid, match=says):
+        load_text(STANDALONE + text)
+
+
+def test_names_that_options_of_logging_once_had_still_count(load_text: Load, config: Callable[[str], str]) -> None:
+    ignored: list[str] = []
+    conf = load([config(STANDALONE + "[DEFAULT]\nlogdir = /srv\n")], ignored=ignored)[1]
+    assert (conf["log_dir"], ignored) == ("/srv", [])
+
+
+# From the command line, as all services of OpenStack are started
+
+
+def test_files_of_a_directory_count_in_the_order_of_their_names_and_are_checked_like_others(
+    config: Callable[[str], str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "conf.d"
+    directory.mkdir()
+    (directory / "20-more.conf").write_text("[limits]\nmax_value_chars = 9\n")
+    (directory / "10-less.conf").write_text("[limits]\nmax_value_chars = 8\nmax_wait = 2\n")
+    (directory / "30-else.conf.orig").write_text("[limits]\nmax_value_chars = 10\n")
+    first = config(STANDALONE + "[limits]\nmax_wait = 1\nmax_waiting = 5\n")
+    both = [f"--config-file={first}", f"--config-dir={directory}"]
+    limits = load([], arguments=both)[0].limits
+    assert (limits.max_value_chars, limits.max_wait, limits.max_waiting) == (9, 2, 5)
+    assert load([], arguments=both[::-1])[0].limits.max_wait == 1
+    assert load([first, str(directory)])[0].limits == limits
+    (directory / "20-more.conf").write_text("[limits]\nmax_value_char = 9\n")
+    with pytest.raises(SettingsInvalid, match=r"20-more\.conf: \[limits\] has no option 'max_value_char'"):
+        load([], arguments=both)
+    (directory / "20-more.conf").write_text("[limits]\nmax_value_chars = many\n")
+    with pytest.raises(SettingsInvalid, match=r"max_value_chars = 'many' in .*20-more\.conf cannot be used"):
+        load([], arguments=both)
+
+
+def test_where_the_command_line_names_files_nothing_else_is_read(
+    config: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what is in the default place, nor what oslo.config would find by itself."""
+    (tmp_path / "default.conf").write_text(STANDALONE + "max_proofs = 7\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".peerdata").mkdir()
+    (tmp_path / ".peerdata" / "peerdata.conf").write_text("[limits]\nmax_value_char = 9\n")
+    path = config(STANDALONE)
+    settings = load([str(tmp_path / "default.conf")], arguments=[f"--config-file={path}"])[0]
+    assert settings.identity.max_proofs == Settings().identity.max_proofs
+
+
+def test_arguments_of_logging_count_over_files(config: Callable[[str], str]) -> None:
+    path = config("[DEFAULT]\ndebug = false\nlog_file = /x\n" + STANDALONE)
+    conf = load([path], arguments=["--debug", "--log-file=/var/log/y", "--use-json"])[1]
+    assert (conf["debug"], conf["log_file"], conf["use_json"]) == (True, "/var/log/y", True)
+
+
+def test_every_argument_that_the_commands_take_for_oslo_is_one_of_its_own(config: Callable[[str], str]) -> None:
+    path = config(STANDALONE)
+    for name, value in FOR_OSLO.items():
+        if name not in ("--config-file", "--config-dir"):
+            load([path], arguments=[f"{name}=x" if value else name])
+
+
+def test_every_argument_of_oslo_log_is_taken_by_the_commands() -> None:
+    options = _options.common_cli_opts + _options.logging_cli_opts
+    assert {f"--{option.name}" for option in options} <= set(FOR_OSLO)
+
+
+@pytest.mark.parametrize("words", [["settings"], ["db", "current"], ["cluster", "show"]])
+def test_a_command_takes_the_arguments_of_openstack_s_services_wherever_they_stand(
+    config: Callable[[str], str], tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(STANDALONE + f"[database]\nconnection = sqlite:///{tmp_path}/store.sqlite\n")
+    names = ["p1", "--log-dir", str(tmp_path), "n1"] if words == ["cluster", "show"] else ["--log-dir", str(tmp_path)]
+    assert main(["db", "upgrade", "--config-file", path]) == 0
+    code = main([*words, "-d", "--config-file", path, *names, "--use-json"])
+    assert code == (1 if words == ["cluster", "show"] else 0), capsys.readouterr()
+
+
+@pytest.mark.parametrize("command", ["settings", "db current", "db upgrade", "instance list"])
+def test_every_command_refuses_a_store_that_cannot_be_meant(
+    config: Callable[[str], str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(STANDALONE + "[database]\nconnection = oracle://x\n")
+    assert main([*command.split(), "--config-file", path]) == 2
+    assert "[database] connection" in capsys.readouterr().err
+
+
+def test_what_differs_between_two_readings_is_named() -> None:
+    other = Settings(neutron=NeutronSettings(metadata_proxy_shared_secret="x"))
+    assert differences(Settings(), other) == ["[neutron] metadata_proxy_shared_secret"]
+    assert differences(other, other) == []
 
 
 REFUSED = [

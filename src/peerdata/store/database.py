@@ -9,6 +9,7 @@ was seen on real servers, see tests/databases/test_refusals.py and test_galera.p
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -93,6 +94,10 @@ def connect(url: str, *, busy_timeout_s: float, writes: bool, pool_size: int = 1
         ) from error
 
 
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
+"""Why a file cannot be made that are no fault of the settings, and may pass."""
+
+
 def _make_file(path: Path) -> None:
     if path.is_dir():
         raise SettingsInvalid(f"[database] connection names a directory, '{path}', where it must name a file")
@@ -101,6 +106,8 @@ def _make_file(path: Path) -> None:
         # What an instance keeps to itself may be a secret. SQLite gives its other files the mode of this one.
         path.touch(mode=0o600)
     except OSError as error:
+        if error.errno in _PASSING:
+            raise StoreUnavailable(f"cannot make the file '{path}': {error.strerror}") from error
         raise SettingsInvalid(
             f"cannot make the file '{path}': {error.strerror}; set [DEFAULT] state_path or [database] connection to a "
             "place that this user may write"

@@ -112,9 +112,10 @@ class Engine:
         url: See `database.connect`.
         busy_timeout_s: How long a lock, a connection or a conflict may keep work waiting before it is refused.
         max_waiting_writes: How many writes may wait.
+        opened: Whether the store was prepared; else all work is refused until `open`.
     """
 
-    def __init__(self, url: str, *, busy_timeout_s: float, max_waiting_writes: int) -> None:
+    def __init__(self, url: str, *, busy_timeout_s: float, max_waiting_writes: int, opened: bool = True) -> None:
         path = file_of(url)
         writers, readers = (1, 1) if path else (WRITERS, READERS)
         self._one_lane = path is not None
@@ -132,6 +133,15 @@ class Engine:
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
         self._lanes = Lanes(self._settle_group, writers)
         self._closing = False
+        self._opened = opened
+
+    def open(self) -> None:
+        """The store was prepared by now: do work from now on."""
+        self._opened = True
+
+    def _check_opened(self) -> None:
+        if not self._opened:
+            raise StoreUnavailable("the store has not been there since the service started; try again in a moment")
 
     def version(self) -> int | None:
         """
@@ -156,6 +166,7 @@ class Engine:
         Raises:
             StoreUnavailable.
         """
+        self._check_opened()
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
@@ -216,6 +227,7 @@ class Engine:
             StoreUnavailable, ServerBusy: as `write` does.
             PeerdataError: the refusal that *work* returned for this call.
         """
+        self._check_opened()
         if len(self._lanes) >= self._max_waiting:
             raise ServerBusy(f"{self._max_waiting} calls wait for the store already; try again in a moment")
         loop = asyncio.get_running_loop()

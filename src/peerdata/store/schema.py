@@ -109,3 +109,11 @@ member = Table(
     Index(None, "uuid"),
     sqlite_with_rowid=False,
 )
+
+compatibility = Table(
+    "compatibility",
+    metadata,
+    # One row: code that wants this schema, or a later one, may run on the store; written by `migrate.upgrade`.
+    Column("oldest", String(32), primary_key=True),
+    sqlite_with_rowid=False,
+)

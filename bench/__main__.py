@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -62,6 +63,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     cores = machine.Cores.choose()
     os.sched_setaffinity(0, {cores.load})
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a storm of 2000 needs some thousands, and so do servers
     try:
         tools = Tools.ready()
         _build()

@@ -77,7 +77,7 @@ class Wrk:
         self._tools = tools
         number = sum(1 for _ in directory.glob("wrk-*.lua"))
         self._script = directory / f"wrk-{number}.lua"
-        self._script.write_text(_SCRIPT % ",\n".join(_lua(one) for one in requests))
+        self._script.write_text(_SCRIPT % ",\n".join(lua(one) for one in requests))
 
     def check(self) -> None:
         """Every request once."""
@@ -103,7 +103,7 @@ class Wrk:
         return Outcome(said["requests"], said["microseconds"] / 1e6, said["p50"], said["p99"], failed)
 
 
-def _lua(text: bytes) -> str:
+def lua(text: bytes) -> str:
     """*text*, which is ASCII, as a Lua string."""
     escaped = text.decode("ascii").replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("\n", "\\n")
     return f'"{escaped}"'

@@ -23,6 +23,7 @@ What is measured, each with its part of the page:
     rows           reads and publishes, side by side
     front          the service beside nginx and haproxy as proxies, before one fast upstream
     rack           hundreds of instances boot at once in front of a busy nova, straight and through the service
+    cloud_init     boots with cloud-init's own reader against a real nova that is slow
     flood          what one project's writes cost another
     prefix         what a filtered read costs, and costs others
     storm          a thousand instances that start at once

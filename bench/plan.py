@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from bench import databases, flood, front, growth, memory, prefix, rack
+from bench import cloud_init, databases, flood, front, growth, memory, prefix, rack
 from bench.bed import Bed, made
 from bench.part import Group, Part, Setting, of_row
 from bench.rounds import Row, measure
@@ -64,6 +64,7 @@ GROUPS = (
     Group((*SIDE_BY_SIDE, "storm", *BEHIND_NOVA), _on_bed),
     Group(front.NAMES, front.measured),
     Group(rack.NAMES, rack.measured),
+    Group(cloud_init.NAMES, cloud_init.measured),
     Group(flood.NAMES, flood.measured),
     Group(prefix.NAMES, prefix.measured),
     _alone("growth", growth.measured),

@@ -80,6 +80,11 @@ class Service:
             {"nova": {"metadata_url": nova_url}, "neutron": {"metadata_proxy_shared_secret": secret}},
         )
 
+    @property
+    def url(self) -> str:
+        """Where instances ask it."""
+        return f"http://127.0.0.1:{self.port}"
+
     def start(self) -> None:
         """Return once it answers; an inventory of thousands takes it some seconds."""
         process = self._stage.start(

@@ -56,7 +56,7 @@ docs: $(READY) ## Generate docs/settings.md, docs/errors.md and the sample, and 
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
 
-bench: $(READY) ## Measure beside nginx, Redis, etcd and nova, in ten minutes; writes docs/benchmarks.md
+bench: $(READY) ## Measure beside nginx, haproxy, Redis, etcd and nova, in ten minutes; writes docs/benchmarks.md
 	$(BIN)/python -m bench
 
 zipapp: ## Make build/peerdata.pyz: the guest's command as one file to drop into an image, for Python 3.9 and later

@@ -46,7 +46,7 @@ def main() -> int:
         metavar="NAMES",
         type=lambda text: text.split(","),
         default=[],
-        help="measure the parts whose names begin like one of these (comma-separated), print them and write no page",
+        help="measure the parts with these names, comma-separated, or that begin so; print them and write no page",
     )
     parser.add_argument("--list", action="store_true", help="print the names of all parts")
     parser.add_argument("--rounds", type=int, default=5, help="of each row (%(default)s)")
@@ -101,7 +101,7 @@ def _measure(
             | database_versions()
         ),
         "rounds": f"{arguments.rounds}, of {arguments.seconds} s each for reads; {ROUNDS_BEHIND_NOVA} in front of "
-        "nova, on databases and for growth",
+        "nova and of the fast upstream, on databases, for prefixes and for growth; boots, storms and floods say theirs",
         "took": f"{minutes:.1f} minutes",
     }
     command = f"python -m bench --only {','.join(arguments.only)}" if arguments.only else "make bench"

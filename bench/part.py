@@ -56,16 +56,19 @@ class Group:
 
 def chosen(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
     """
-    The names that begin with one of *wanted*; all of them where nothing is wanted.
+    The names in *wanted*, and those that begin with one of it that is no name; all where nothing is wanted.
 
     Raises:
         ValueError: no name begins like that; the message lists the names.
     """
     names = [name for group in groups for name in group.names]
+    found = set() if wanted else set(names)
     for start in wanted:
-        if not any(name.startswith(start) for name in names):
+        meant = {start} if start in names else {name for name in names if name.startswith(start)}
+        if not meant:
             raise ValueError(f"there is no '{start}'; choose from {', '.join(names)}")
-    return [name for name in names if not wanted or name.startswith(tuple(wanted))]
+        found |= meant
+    return [name for name in names if name in found]
 
 
 def of_row(heading: str, row: Measured) -> Part:

@@ -27,6 +27,9 @@ SIDE_BY_SIDE: Mapping[str, Callable[[Loads], Row]] = {
     "publish": lambda loads: publishes.publish(loads.bed),
 }
 
+WITHOUT_NOVA = frozenset({"publish", "storm"})
+"""Those on the bed that ask the stand-alone service."""
+
 BEHIND_NOVA: Mapping[str, Callable[[Loads], Row]] = {
     "nova_publish": behind_nova.publish,
     "nova_merged": behind_nova.merged,
@@ -36,7 +39,8 @@ BEHIND_NOVA: Mapping[str, Callable[[Loads], Row]] = {
 
 
 def _on_bed(setting: Setting, names: Collection[str]) -> Iterator[Part]:
-    with made(setting.stage, setting.tools, rounds=setting.rounds) as bed:
+    before_nova = not WITHOUT_NOVA.issuperset(names)
+    with made(setting.stage, setting.tools, rounds=setting.rounds, before_nova=before_nova) as bed:
         yield from _rows_on_bed(bed, setting, names)
 
 

@@ -71,7 +71,7 @@ docs: setup ## Generate docs/settings.md, docs/errors.md and the sample, and bui
 examples: setup ## Generate the user-data of each example from its scripts and its systemd drop-in
 	$(BIN)/python examples/generate.py
 
-bench: setup ## Measure beside nginx, Redis, etcd and nova, in ten minutes; writes docs/benchmarks.md
+bench: setup ## Measure beside nginx, haproxy, Redis, etcd and nova, in ten minutes; writes docs/benchmarks.md
 	$(BIN)/python -m bench
 
 dist: setup ## Make the wheel, the sdist, the zipapp and their checksums in dist/

@@ -54,10 +54,7 @@ class Bed:
     nginx: Nginx
     redis: Redis
     etcd: Etcd
-    nova: Nova
     standalone: Service
-    service: Service
-    """In front of nova; began with what `standalone` had stored when all of `sized` had published."""
     sized: dict[int, Project]
     """Projects by their number of peers, all of whom have published."""
     booting: list[list[Instance]]
@@ -68,6 +65,10 @@ class Bed:
     """Instances of nova that have not published, but have asked."""
     silent: list[Instance]
     """Instances of nova that publish nothing."""
+    nova: Nova
+    """Runs only where it was asked for."""
+    service: Service
+    """Likewise, in front of nova; began with what `standalone` had stored when all of `sized` had published."""
 
 
 def callers(project: Project) -> tuple[Instance, ...]:
@@ -76,12 +77,13 @@ def callers(project: Project) -> tuple[Instance, ...]:
 
 
 @contextmanager
-def made(stage: Stage, tools: Tools, *, rounds: int) -> Iterator[Bed]:
+def made(stage: Stage, tools: Tools, *, rounds: int, before_nova: bool) -> Iterator[Bed]:
     """
     Start everything, and let the crowd publish.
 
     Args:
         rounds: Of each row.
+        before_nova: Start nova, which takes its time to make instances, and the service in front of it.
     """
     crowd = Crowd()
     sized = {size: crowd.add(f"peers-{size}", size=size)[0] for size in SIZES}
@@ -98,11 +100,12 @@ def made(stage: Stage, tools: Tools, *, rounds: int) -> Iterator[Bed]:
     _say("nova, etcd and the others")
     nova = Nova(stage, SECRET)
     try:
-        nova.start()
+        if before_nova:
+            nova.start()
         _say("instances, and what they publish")
         asking = [one for project in sized.values() for one in callers(project)]
         with ThreadPoolExecutor(1) as desk:
-            created = desk.submit(nova.create, [*asking, *known, *silent])
+            created = desk.submit(nova.create, [*asking, *known, *silent] if before_nova else [])
             standalone = Service.standalone(stage, inventory)
             standalone.start()
             for project in sized.values():
@@ -110,25 +113,13 @@ def made(stage: Stage, tools: Tools, *, rounds: int) -> Iterator[Bed]:
                 send(standalone.port, publish, holds(b"from_server_etcd_addr"))
                 etcd.fill(project)
             created.result()
+        booting = [instances_of(projects) for projects in boot]
         service = Service.before_nova(stage, nova.url, SECRET)
-        service.take_store(standalone)
-        service.start()
-        bed = Bed(
-            stage,
-            tools,
-            nginx,
-            redis,
-            etcd,
-            nova,
-            standalone,
-            service,
-            sized,
-            [instances_of(projects) for projects in boot],
-            storm,
-            known,
-            silent,
-        )
-        _introduce(bed)
+        bed = Bed(stage, tools, nginx, redis, etcd, standalone, sized, booting, storm, known, silent, nova, service)
+        if before_nova:
+            service.take_store(standalone)
+            service.start()
+            _introduce(bed)
         yield bed
     finally:
         nova.close()

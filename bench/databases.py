@@ -32,10 +32,11 @@ from bench.load.guests import send
 from bench.load.wrk import Wrk
 from bench.machine import pinned
 from bench.markdown import table, whole
+from bench.part import Part, Setting
 from bench.rounds import Beside, Line, Measured, Row, measure
 from bench.rows import publishes
 from bench.rows.reads import check_quiet
-from bench.service import Service
+from bench.service import Service, Settings
 from bench.stage import Stage
 from bench.tools import Tools
 from peerdata.store import migrate
@@ -77,14 +78,19 @@ class _Crowd:
     """For each round."""
 
 
-def compare(stage: Stage, tools: Tools) -> list[Measured]:
+def measured(setting: Setting) -> Part:
     """The rows, SQLite as ours and the others beside it."""
+    rows = _compare(setting.stage, setting.tools)
+    return Part("Databases", _text(rows), lines=[line for row in rows for line in row.lines])
+
+
+def _compare(stage: Stage, tools: Tools) -> list[Measured]:
     crowd = Crowd()
     sized = {size: crowd.add(f"peers-{size}", size=size)[0] for size in SIZES}
     booting = [instances_of(crowd.add(f"boot-{turn}", size=100, projects=BOOT // 100)) for turn in range(ROUNDS)]
     inventory = stage.directory / "inventory-databases.yaml"
     crowd.write_inventory(inventory)
-    with _started(stage, inventory) as services:
+    with started(stage, inventory, list(SERVERS)) as services:
         for service in services.values():
             for project in sized.values():
                 asked = [one.publishes(one.forwarded()) for one in project.instances]
@@ -94,33 +100,55 @@ def compare(stage: Stage, tools: Tools) -> list[Measured]:
 
 
 @contextmanager
-def _started(stage: Stage, inventory: Path) -> Iterator[dict[str, Service]]:
-    """A service on each database, by the name of that."""
-    print("PostgreSQL and Galera", file=sys.stderr, flush=True)
+def started(
+    stage: Stage, inventory: Path, names: Sequence[str], *, prefix: str = "peerdata", settings: Settings | None = None
+) -> Iterator[dict[str, Service]]:
+    """
+    A stand-alone service on each database, by its name.
+
+    Args:
+        names: Of `SERVERS`.
+        prefix: How the names of the services begin.
+        settings: Further ones of each service.
+    """
+    print(f"services on {', '.join(names)}", file=sys.stderr, flush=True)
     with _begun(stage.directory.parent) as servers:
-        services = {"SQLite": Service.standalone(stage, inventory, name="peerdata-sqlite")}
-        with pinned(stage.cores.server):
-            postgresql = Postgresql(servers)
-            postgresql.create()
-            postgresql.start()
-            of_postgresql = servers.started_since(0)
-            galera = Galera(servers)
-            galera.open()
-            of_galera = servers.started_since(len(of_postgresql))
-        for name, url, pids in (
-            ("PostgreSQL", postgresql.new_database(), of_postgresql),
-            ("Galera", galera.new_database()[0], of_galera),
-        ):
-            migrate.upgrade(url, busy_timeout_s=10)
+        services = {}
+        for name in names:
+            number = len(servers.started)
+            with pinned(stage.cores.server):
+                url = SERVERS[name](servers)
+            if url:
+                migrate.upgrade(url, busy_timeout_s=10)
             service = services[name] = Service.standalone(
-                stage, inventory, name=f"peerdata-{name.lower()}", database_url=url
+                stage, inventory, name=f"{prefix}-{name.lower()}", database_url=url, settings=settings
             )
-            stage.adopt(service.name, pids)
-        for service in services.values():
+            stage.adopt(service.name, servers.started_since(number))
             service.start()
         yield services
         for service in services.values():
             stage.stop(service.name)
+
+
+def _postgresql(servers: _Run) -> str:
+    postgresql = Postgresql(servers)
+    postgresql.create()
+    postgresql.start()
+    return postgresql.new_database()
+
+
+def _galera(servers: _Run) -> str:
+    galera = Galera(servers)
+    galera.open()
+    return galera.new_database()[0]
+
+
+SERVERS: Mapping[str, Callable[[_Run], str]] = {
+    "SQLite": lambda _servers: "",
+    "PostgreSQL": _postgresql,
+    "Galera": _galera,
+}
+"""By the name of the database, what starts its server and gives the URL of an empty database; "" for a file."""
 
 
 @contextmanager
@@ -201,11 +229,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def section(rows: Sequence[Measured]) -> str:
+def _text(rows: Sequence[Measured]) -> str:
     """The part of the page."""
     titles = ("", "requests/s", "spread", "p50 ms", "p99 ms", "CPU µs each", "core", "of SQLite")
     parts = [
-        "## Databases\n\nThe same calls, stand-alone, 64 connections, with the store on a server: PostgreSQL, and "
+        "The same calls, stand-alone, 64 connections, with the store on a server: PostgreSQL, and "
         "three nodes of Galera of which the service uses one, all durable as they come. Everything is on the servers' "
         "core: service, PostgreSQL and all three nodes; **CPU µs each** counts the database with the service. **of "
         "SQLite** is the ratio of the rates. One worker.\n"

@@ -47,10 +47,13 @@ def at_least(
     )
 
 
-def at_most(work: str, goal: float, found: float | None, unit: str = "", *, doubt: str = "") -> Verdict:
+def at_most(
+    work: str, goal: float, found: float | None, unit: str = "", *, dream: float = 0.0, doubt: str = ""
+) -> Verdict:
     """A goal for something of which less is better; source: `at_least`."""
+    wish = f" ({dream:g} is the dream)" if dream else ""
     met = found is not None and round(found, 2) <= goal
-    return Verdict(work, f"at most {goal:g}{unit}", _said(found, unit), met, doubt)
+    return Verdict(work, f"at most {goal:g}{unit}{wish}", _said(found, unit), met, doubt)
 
 
 def _said(found: float | None, unit: str) -> str:

@@ -22,6 +22,8 @@ from bench.load import Load
 from bench.load.guests import Guests, in_rounds, send
 from bench.load.wrk import Wrk
 from bench.markdown import table, whole
+from bench.part import Part, Setting
+from bench.plot import Panel, draw
 from bench.rounds import Beside, Line, Row, measure
 from bench.rows.publishes import check_published
 from bench.rows.reads import check_quiet
@@ -59,6 +61,9 @@ ROUNDS = 3
 
 PUBLISH_ROUNDS = 5
 """Each of `WRITERS` publishes, which is soon done."""
+
+PICTURE = "benchmarks-growth.svg"
+"""Beside the page."""
 
 GROWS_MOST = 1.25
 """What a call that must not grow may cost more at the far end; rounds of the same lie up to that far apart."""
@@ -107,7 +112,13 @@ class Growth:
         return [line for step in self.steps for line in step.lines]
 
 
-def grow(stage: Stage, tools: Tools) -> Growth:
+def measured(setting: Setting) -> Part:
+    """Everything of this module."""
+    growth = _grow(setting.stage, setting.tools)
+    return Part("Growth", _text(growth), _verdicts(growth), growth.lines, {PICTURE: draw(_panels(growth))})
+
+
+def _grow(stage: Stage, tools: Tools) -> Growth:
     """
     Ask for one kind of call everywhere in turn, then for the next: so what disturbs the machine meets all places alike.
     """
@@ -241,7 +252,7 @@ class _Place:
         return f"{self.peers} peers, {self.store.projects} projects"
 
 
-def verdicts(growth: Growth) -> list[Verdict]:
+def _verdicts(growth: Growth) -> list[Verdict]:
     """That what must not grow does not."""
     ways = (
         (f"{PEERS[0]} to {whole(PEERS[-1])} peers", growth.by_peers),
@@ -263,14 +274,33 @@ def _verdict(work: str, first: Line, last: Line) -> Verdict:
     return at_most(work, GROWS_MOST, last.cpu_us / first.cpu_us, " x", doubt=first.doubt or last.doubt)
 
 
-def section(growth: Growth, plot: str) -> str:
-    """The part of the page; *plot* is the name of the picture."""
+def _panels(growth: Growth) -> list[Panel]:
+    return [
+        _panel("peers of the project", [step.peers for step in growth.by_peers], growth.by_peers),
+        _panel("projects stored", [step.projects for step in growth.by_projects], growth.by_projects),
+    ]
+
+
+def _panel(title: str, at: Sequence[int], steps: Sequence[Step]) -> Panel:
+    lines = {
+        "a publish": [_drawn(step.publish) for step in steps],
+        "a quiet poll": [_drawn(step.poll) for step in steps],
+        "a read": [_drawn(step.read) for step in steps],
+    }
+    return Panel(title, at, lines)
+
+
+def _drawn(line: Line) -> float | None:
+    return None if line.failure else line.cpu_us
+
+
+def _text(growth: Growth) -> str:
     return (
-        "## Growth\n\nCPU microseconds of the service for one call, stand-alone; publishes 64 at a time; in the last "
+        "CPU microseconds of the service for one call, stand-alone; publishes 64 at a time; in the last "
         "column but one one after the other, each publish followed by a read of another instance; in the last one, a "
         "member that waits for its cluster of all these peers asks again and is told of all of them. A poll without "
         f"news and a publish must not grow; that is held to {GROWS_MOST:g} x.\n\n"
-        f"![What a read, a quiet poll and a publish cost, by peers and by projects stored]({plot})\n\n"
+        f"![What a read, a quiet poll and a publish cost, by peers and by projects stored]({PICTURE})\n\n"
         f"With {whole(USUAL_PROJECTS)} projects stored, by the size of the project:\n\n"
         f"{_table('peers', [(step.peers, step) for step in growth.by_peers])}\n"
         f"In a project of {USUAL_PEERS} peers, by the number of projects stored:\n\n"

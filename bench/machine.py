@@ -87,11 +87,15 @@ class Meter:
 
     Args:
         servers_s: CPU seconds that our servers have used so far.
+        helpers_s: The same of what helps the load, on its core.
     """
 
-    def __init__(self, cores: Cores, servers_s: Callable[[], float]) -> None:
+    def __init__(
+        self, cores: Cores, servers_s: Callable[[], float], helpers_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._cores = cores
         self._servers_s = servers_s
+        self._helpers_s = helpers_s
         self._last = self._look()
 
     def begin(self) -> None:
@@ -110,7 +114,7 @@ class Meter:
 
     def _look(self) -> tuple[float, float, float, float, float]:
         mine = os.times()
-        ours = mine.user + mine.system + mine.children_user + mine.children_system
+        ours = mine.user + mine.system + mine.children_user + mine.children_system + self._helpers_s()
         busy = _busy_s()
         return time.monotonic(), busy[self._cores.server], busy[self._cores.load], self._servers_s(), ours
 

@@ -17,6 +17,7 @@ from bench.exchange import holds, request
 from bench.goals import Verdict, at_most
 from bench.load.guests import send
 from bench.markdown import table, whole
+from bench.part import Part, Setting
 from bench.peers.anybody import Anybody
 from bench.service import Service
 from bench.stage import Stage
@@ -49,7 +50,13 @@ class Memory:
     """Of the file, for one stored key, by the number of keys of each instance."""
 
 
-def weigh(stage: Stage) -> Memory:
+def measured(setting: Setting) -> Part:
+    """Everything of this module."""
+    memory = _weigh(setting.stage)
+    return Part("Memory", _text(memory), _verdicts(memory))
+
+
+def _weigh(stage: Stage) -> Memory:
     """Let one worker be idle, then have few active projects, then many."""
     print("memory: a million instances stored", file=sys.stderr, flush=True)
     nova = Anybody(stage)
@@ -83,7 +90,7 @@ def _signed(project: str, uuid: str) -> Sequence[tuple[str, str]]:
     return [("X-Instance-ID", uuid), ("X-Tenant-ID", project), ("X-Instance-ID-Signature", signature)]
 
 
-def verdicts(memory: Memory) -> list[Verdict]:
+def _verdicts(memory: Memory) -> list[Verdict]:
     """On each bound."""
     return [
         at_most("memory, a worker idle", IDLE_MIB, memory.idle / 2**20, " MiB"),
@@ -96,7 +103,7 @@ def verdicts(memory: Memory) -> list[Verdict]:
     ]
 
 
-def section(memory: Memory) -> str:
+def _text(memory: Memory) -> str:
     """The part of the page."""
     lines = (
         ("idle, just started", f"{memory.idle / 2**20:.0f}"),
@@ -107,7 +114,7 @@ def section(memory: Memory) -> str:
         ),
     )
     return (
-        "## Memory\n\nResident, one worker behind neutron and in front of a stand-in for nova that knows everybody, "
+        "Resident, one worker behind neutron and in front of a stand-in for nova that knows everybody, "
         f"with {whole(STORED.projects)} projects of {STORED.instances} instances with two keys stored throughout. A "
         "project is active when its instances prove who they are, read `shared.json` and poll "
         "`peer_data.json?since=`; all active projects are asked in turn, and nothing of them has expired.\n\n"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bench.exchange import AnswerWrong
-from bench.goals import Verdict, at_least
+from bench.goals import Verdict, at_least, at_most
 from bench.load import Load
 from bench.machine import FULL, Meter, Used
 from bench.stage import Stage
@@ -96,6 +96,10 @@ class Beside:
     """What would be wonderful; 0: nothing was said."""
     p99: bool = False
     """Whether our p99 should be no worse than its p99."""
+    cpu_goal: float = 0.0
+    """What our CPU time for one answer should at most be of its CPU time; 0: nothing was promised."""
+    cpu_dream: float = 0.0
+    """What would be wonderful; 0: nothing was said."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class Row:
     beside: Sequence[Beside] = ()
     note: str = ""
     """What a reader needs to know before the numbers."""
+    cpu_ms: float = 0.0
+    """What our CPU time for one answer should at most be, in milliseconds; 0: nothing was promised."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,13 @@ class Measured:
                 said = f"{self.ours.p99_ms:.2f} ms, and {line.p99_ms:.2f} ms" if measured else "not measured"
                 met = measured and self.ours.p99_ms <= line.p99_ms
                 found.append(Verdict(self.row.title, f"p99 no worse than of {line.who}", said, met, doubt))
+            if beside.cpu_goal:
+                times, unit = 1 / self.cpu_ratio(line) if measured else None, f" x {line.who}"
+                work = f"{self.row.title}, CPU of the service"
+                found.append(at_most(work, beside.cpu_goal, times, unit, dream=beside.cpu_dream))
+        if self.row.cpu_ms:
+            cost_ms = None if self.ours.failure else self.ours.cpu_us / 1000
+            found.append(at_most(f"{self.row.title}, CPU of the service", self.row.cpu_ms, cost_ms, " ms"))
         return found
 
 
@@ -167,7 +180,7 @@ def measure(row: Row, stage: Stage, *, rounds: int) -> Measured:
 
 
 def _run(load: Load, line: Line, stage: Stage) -> None:
-    meter = Meter(stage.cores, stage.servers_s)
+    meter = Meter(stage.cores, stage.servers_s, stage.helpers_s)
     cpu_before = stage.cpu_s(load.server)
     try:
         outcome = load.run()

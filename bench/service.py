@@ -25,7 +25,7 @@ QUOTAS: Settings = {"limits": {"max_keys_per_project": 1_000_000}}
 class Service:
     """One peerdata, which `start` starts."""
 
-    def __init__(self, stage: Stage, name: str, settings: Settings) -> None:
+    def __init__(self, stage: Stage, name: str, *settings: Settings) -> None:
         self.name = name
         self.port = free_port()
         self._stage = stage
@@ -39,7 +39,7 @@ class Service:
             "operator_api": {"listen": f"127.0.0.1:{free_port()}"},
             "database": {"connection": f"sqlite:///{self.store}"},
         }
-        for part in (QUOTAS, settings):
+        for part in (QUOTAS, *settings):
             for section, options in part.items():
                 sections.setdefault(section, {}).update(options)
         self._file.write_text(
@@ -51,20 +51,25 @@ class Service:
 
     @classmethod
     def standalone(
-        cls, stage: Stage, inventory: Path, *, name: str = "peerdata-standalone", database_url: str = ""
+        cls,
+        stage: Stage,
+        inventory: Path,
+        *,
+        name: str = "peerdata-standalone",
+        database_url: str = "",
+        settings: Settings | None = None,
     ) -> Service:
         """
         Without nova; the load is a trusted proxy, and says in X-Forwarded-For which instance asks.
 
         Args:
             database_url: Of a server; without it, a SQLite file of its own.
+            settings: Further ones.
         """
-        settings: dict[str, dict[str, object]] = {
-            "identity": {"inventory_file": inventory, "trusted_proxies": "127.0.0.1"}
-        }
+        own: dict[str, dict[str, object]] = {"identity": {"inventory_file": inventory, "trusted_proxies": "127.0.0.1"}}
         if database_url:
-            settings["database"] = {"connection": database_url}
-        return cls(stage, name, settings)
+            own["database"] = {"connection": database_url}
+        return cls(stage, name, own, settings or {})
 
     @classmethod
     def before_nova(cls, stage: Stage, nova_url: str, secret: str, *, name: str = "peerdata") -> Service:
@@ -74,6 +79,11 @@ class Service:
             name,
             {"nova": {"metadata_url": nova_url}, "neutron": {"metadata_proxy_shared_secret": secret}},
         )
+
+    @property
+    def url(self) -> str:
+        """Where instances ask it."""
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Return once it answers; an inventory of thousands takes it some seconds."""

@@ -22,10 +22,15 @@ from tests.chain.run import Run, kill
 
 from bench.machine import Cores, pinned
 
-HELPERS = ("nova-desk", "anybody")
-"""Processes that take no part in what is measured."""
+HELPERS = ("nova-desk", "anybody", "documents", "slots")
+"""Processes that take no part in what is measured, and run on the core of the load."""
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def _helps(name: str) -> bool:
+    """One of `HELPERS`, or one of several of its kind, such as `slots-400`."""
+    return name in HELPERS or name.rpartition("-")[0] in HELPERS
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Stage(Run):
         conversation: bool = False,
     ) -> subprocess.Popen[str]:
         """Start *command*, a server unless it is one of `HELPERS`, with its output in `logs/NAME.log`."""
-        with pinned(self.cores.load if name in HELPERS else self.cores.server):
+        with pinned(self.cores.load if _helps(name) else self.cores.server):
             process = super().start(name, command, environment=environment, conversation=conversation)
         self.processes[name] = process
         return process
@@ -78,11 +83,20 @@ class Stage(Run):
 
     def servers_s(self) -> float:
         """CPU seconds that all servers have used."""
-        return sum(self.cpu_s(name) for name in self.processes if name not in HELPERS)
+        return sum(self.cpu_s(name) for name in self.processes if not _helps(name))
+
+    def helpers_s(self) -> float:
+        """CPU seconds that all helpers have used."""
+        return sum(self.cpu_s(name) for name in self.processes if _helps(name))
 
     def resident_bytes(self, name: str) -> int:
         """Memory of process *name* and those that it started, shared pages counted in each."""
         return sum(int((place / "statm").read_text().split()[1]) for place in self._processes_of(name)) * PAGE_BYTES
+
+    def peak_bytes(self, name: str) -> int:
+        """The most memory that process *name*, without those that it started, ever had resident (proc(5), VmHWM)."""
+        status = Path(f"/proc/{self.processes[name].pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
     def _processes_of(self, name: str) -> list[Path]:
         """

@@ -49,6 +49,7 @@ class Wrk:
         directory: For the script.
         closes: The server closes after each answer without saying so, as uWSGI's plain HTTP does. To wrk that is a
             failed read before it connects again; an answer that was cut is never counted as a request.
+        connections: How many ask at a time.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Wrk:
         check: Check,
         seconds: int,
         closes: bool = False,
+        connections: int = CONNECTIONS,
     ) -> None:
         self.who = who
         self.server = server
@@ -71,10 +73,11 @@ class Wrk:
         self._check = check
         self._seconds = seconds
         self._closes = closes
+        self._connections = connections
         self._tools = tools
         number = sum(1 for _ in directory.glob("wrk-*.lua"))
         self._script = directory / f"wrk-{number}.lua"
-        self._script.write_text(_SCRIPT % ",\n".join(_lua(one) for one in requests))
+        self._script.write_text(_SCRIPT % ",\n".join(lua(one) for one in requests))
 
     def check(self) -> None:
         """Every request once."""
@@ -83,7 +86,7 @@ class Wrk:
 
     def run(self) -> Outcome:
         """One run of wrk."""
-        command = [self._tools.wrk, "--threads", "1", "--connections", str(CONNECTIONS)]
+        command = [self._tools.wrk, "--threads", "1", "--connections", str(self._connections)]
         command += ["--duration", f"{self._seconds}s", "--timeout", "30s", "--script", str(self._script)]
         done = subprocess.run(
             [*command, f"http://127.0.0.1:{self._port}/"],
@@ -100,7 +103,7 @@ class Wrk:
         return Outcome(said["requests"], said["microseconds"] / 1e6, said["p50"], said["p99"], failed)
 
 
-def _lua(text: bytes) -> str:
+def lua(text: bytes) -> str:
     """*text*, which is ASCII, as a Lua string."""
     escaped = text.decode("ascii").replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("\n", "\\n")
     return f'"{escaped}"'

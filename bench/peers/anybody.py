@@ -50,14 +50,19 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # What asks is ours, and sends a head without a body at once.
-        first, *lines = data.decode().split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
-        body = b"2012-08-10\nlatest"
-        if first.split(" ")[1].endswith("meta_data.json"):
-            document = {"uuid": headers["x-instance-id"], "project_id": headers["x-tenant-id"], "meta": {}}
-            body = json.dumps(document).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._transport.write(head.encode() + body)
+        self._transport.write(answer(data))
+
+
+def answer(asked: bytes) -> bytes:
+    """The whole answer to the request *asked*, whoever it is from."""
+    first, *lines = asked.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+    body = b"2012-08-10\nlatest"
+    if first.split(" ")[1].endswith("meta_data.json"):
+        document = {"uuid": headers["x-instance-id"], "project_id": headers["x-tenant-id"], "meta": {}}
+        body = json.dumps(document).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 async def _serve(port: int) -> None:

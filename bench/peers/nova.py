@@ -6,6 +6,8 @@ The real nova of the chain tests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tests.chain import nova as chain
 from tests.chain.peers import Peers
 
@@ -21,8 +23,8 @@ class Nova:
 
     name = "nova"
 
-    def __init__(self, stage: Stage, secret: str) -> None:
-        chain.CACHE_S = NOVA_CACHE_S  # the tests shorten it, and it is most of what nova's speed depends on
+    def __init__(self, stage: Stage, secret: str, *, cache_s: int = NOVA_CACHE_S) -> None:
+        chain.CACHE_S = cache_s  # the tests shorten it, and it is most of what nova's speed depends on
         self._nova = chain.Nova(stage, Peers.default(), secret)
         self.port = self._nova.port
         self.url = self._nova.url
@@ -32,11 +34,15 @@ class Nova:
         self._nova.start()
         self._nova.wait()
 
+    def slow_down(self, neutron_s: float) -> None:
+        """From now on neutron takes so long for each of its two answers about an instance that nova has not cached."""
+        self._nova.slow_down(neutron_s)
+
     def close(self) -> None:
         """End it, and what helps it."""
         self._nova.close()
 
-    def create(self, instances: list[Instance]) -> None:
+    def create(self, instances: Sequence[Instance], *, user_data: str | None = None) -> None:
         """Let nova know these, each active and with a port."""
         self._nova.create(
             [
@@ -50,6 +56,7 @@ class Nova:
                     mac="fa:16:3e:" + ":".join(f"{byte:02x}" for byte in one.number.to_bytes(3, "big")),
                     uuid=one.uuid,
                     metadata={"role": "member"},
+                    user_data=user_data,
                 )
                 for one in instances
             ]

@@ -16,6 +16,9 @@ from bench.rounds import Beside, Row
 from bench.rows.loads import BEFORE_NOVA, Loads, signed
 from bench.rows.publishes import check_published
 
+HEADING = "In front of nova"
+"""Of the section."""
+
 
 def publish(loads: Loads) -> Row:
     """Two new keys; nova is asked for the document of each answer."""

@@ -22,6 +22,7 @@ from bench.crowd import SHARED, Instance, Project
 from bench.exchange import ask, request
 from bench.goals import Verdict, at_most
 from bench.markdown import table, whole
+from bench.part import Part
 from bench.stage import Stage
 from bench.storm.connection import Traffic
 from bench.storm.guests import follow_etcd, follow_peerdata
@@ -78,8 +79,13 @@ class Storms:
         return self.ours.traffic.all_bytes / self.least_bytes
 
 
-def brew(bed: Bed) -> Storms:
+def brew(bed: Bed) -> Part:
     """First ours, then etcd."""
+    storms = _brew_both(bed)
+    return Part("Boot storm", text(storms), verdicts(storms))
+
+
+def _brew_both(bed: Bed) -> Storms:
     project, standalone = bed.storm, bed.standalone
     ours = _storm("peerdata, polls", follow_peerdata, project, bed.stage, standalone.name, standalone.port)
     reply = ask(standalone.port, request("GET", SHARED, project.instances[0].forwarded()))
@@ -131,7 +137,7 @@ def verdicts(storms: Storms) -> list[Verdict]:
     return [at_most(f"{work}, bytes sent", BYTES_MOST, found, " x the lower bound")]
 
 
-def section(storms: Storms) -> str:
+def text(storms: Storms) -> str:
     """The part of the page."""
     titles = (
         "",
@@ -145,7 +151,7 @@ def section(storms: Storms) -> str:
         "load's core",
     )
     return (
-        f"## Boot storm\n\n{storms.ours.instances} instances of one project start within {WITHIN_S:g} s, each at a "
+        f"{storms.ours.instances} instances of one project start within {WITHIN_S:g} s, each at a "
         "moment of its own (the same ones in every run), publish two keys, and follow until each knows all. With "
         "peerdata, stand-alone, they poll `peer_data.json?since=` when `poll_after_s` says; with etcd each puts one "
         "key that holds both values, ranges the prefix, and watches it from that revision on, through the JSON "

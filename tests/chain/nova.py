@@ -7,6 +7,7 @@ Unmodified and told by configuration alone: what it asks neutron for, the
 security groups of a port, it asks a small server here.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -15,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -100,6 +102,10 @@ class Nova:
         """Return once it answers."""
         until("nova answers", lambda: answers(self.port))
 
+    def slow_down(self, neutron_s: float) -> None:
+        """From now on neutron takes so long for each answer to nova, which asks it for what it has not in its cache."""
+        self._groups.takes_s = neutron_s
+
     def stop(self) -> None:
         """Stop answering; connections are refused from now on."""
         if self._server:
@@ -182,6 +188,9 @@ class _SecurityGroups(ThreadingHTTPServer):
     """All that nova asks neutron for when it answers for an instance: every port is in the group `default`."""
 
     daemon_threads = True
+    request_queue_size = 128
+    takes_s = 0.0
+    """For each answer."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _SecurityGroupsHandler)
@@ -189,7 +198,10 @@ class _SecurityGroups(ThreadingHTTPServer):
 
 
 class _SecurityGroupsHandler(BaseHTTPRequestHandler):
+    server: _SecurityGroups
+
     def do_GET(self) -> None:
+        time.sleep(self.server.takes_s)
         address = urlsplit(self.path)
         asked = parse_qs(address.query)
         group = "5ec00000-0000-4000-8000-000000000001"
@@ -204,7 +216,8 @@ class _SecurityGroupsHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(BrokenPipeError):  # nova has given up
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: nova's own log tells."""

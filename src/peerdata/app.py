@@ -26,14 +26,12 @@ from peerdata.api.operator import OperatorApi
 from peerdata.api.passthrough import BehindNova
 from peerdata.api.standalone import Standalone
 from peerdata.errors import CannotListen, SettingsInvalid
-from peerdata.identity.instance import (
-    Identity,
-    InventoryIdentity,
-    NeutronIdentity,
-    Proofs,
-    TrustedProxies,
-    UpstreamIdentity,
-)
+from peerdata.identity.interface import Identity
+from peerdata.identity.inventory import InventoryIdentity
+from peerdata.identity.neutron import NeutronIdentity
+from peerdata.identity.proofs import Proofs
+from peerdata.identity.proxies import TrustedProxies
+from peerdata.identity.upstream import UpstreamIdentity
 from peerdata.model import Quota
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery

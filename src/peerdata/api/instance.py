@@ -36,7 +36,7 @@ from peerdata.errors import (
     StoreUnavailable,
     UpstreamFailed,
 )
-from peerdata.identity.instance import Identity
+from peerdata.identity.interface import Identity
 from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
 from peerdata.service import rules
 from peerdata.service.board import Board, News, prefixed, render

@@ -14,7 +14,8 @@ from typing import Any
 
 from peerdata.api.exchange import Answer, Request
 from peerdata.errors import ServerBusy, UpstreamFailed
-from peerdata.identity.instance import OLD_PROOF_PATIENCE_S, RETRY_S, Identity
+from peerdata.identity.interface import Identity
+from peerdata.identity.proofs import OLD_PROOF_PATIENCE_S, RETRY_S
 from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
 from peerdata.upstream.versions import NOVA_VERSIONS

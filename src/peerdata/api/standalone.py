@@ -14,7 +14,7 @@ from typing import Any
 from peerdata.api.exchange import Answer, Request
 from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
-from peerdata.identity.instance import Identity
+from peerdata.identity.interface import Identity
 from peerdata.model import Instance
 from peerdata.service.rules import printable
 from peerdata.upstream import versions

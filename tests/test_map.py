@@ -32,7 +32,7 @@ FLOORS = [
     {"metrics"},
     {"settings"},
     {"model"},
-    {"errors", "guest", "testing"},
+    {"errors", "guest", "repeats", "testing"},
 ]
 """From the top; a room is a directory or a module, and rooms of one floor do not see each other. What runs in an
 instance stands on the ground by itself."""

@@ -38,6 +38,7 @@ from peerdata.errors import (
 )
 from peerdata.identity.interface import Identity
 from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
+from peerdata.repeats import Repeats, more
 from peerdata.service import rules
 from peerdata.service.board import Board, News, prefixed, render
 from peerdata.service.clusters import Clusters
@@ -54,6 +55,9 @@ Document = dict[str, Any]
 MOST_REVISION = 2**63 - 1
 
 _NAMING_HEADERS = (b"x-instance-id", b"x-tenant-id")
+
+REFUSED_BURST, REFUSED_INTERVAL_S = 5, 10.0
+"""Lines in the log on refused identities, of one reason: so many at once, and then one in so many seconds."""
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -105,6 +109,7 @@ class InstanceApi:
         self._clusters = clusters
         self._refusals = refusals
         self._now = now
+        self._refused = Repeats(time.monotonic, burst=REFUSED_BURST, interval_s=REFUSED_INTERVAL_S)
         self._handlers = {
             Call.PUBLISH: (("POST",), self._publish),
             Call.SHARED: (("GET", "HEAD"), self._read_board),
@@ -185,9 +190,16 @@ class InstanceApi:
         try:
             return self._identity.recall(request) or await self._identity.prove(request, stale=stale)
         except IdentityRefused as error:
-            named = [rules.printable((request.header(name) or b"-").decode("latin-1")) for name in _NAMING_HEADERS]
-            LOG.warning("Refused %s, which names instance %s of tenant %s: %s", request.client, *named, error.code)
+            self._log_refused(request, error.code)
             raise
+
+    def _log_refused(self, request: Request, reason: str) -> None:
+        """One line for each of a few, then for many: whoever is not proven must not be able to fill a disk."""
+        if count := self._refused.count(reason):
+            named = [rules.printable((request.header(name) or b"-").decode("latin-1")) for name in _NAMING_HEADERS]
+            LOG.warning(
+                "Refused %s, which names instance %s of tenant %s: %s%s", request.client, *named, reason, more(count)
+            )
 
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
         """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""

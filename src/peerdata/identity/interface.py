@@ -10,13 +10,17 @@ inventory, needs nobody's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from peerdata.model import Instance
-from peerdata.upstream.nova import Headers
+from peerdata.upstream.nova import Headers, NovaAnswer
 
 Clock = Callable[[], float]
 """Seconds; only differences count, and it never goes back."""
+
+Document = dict[str, Any]
+"""An instance's meta_data.json."""
 
 
 class Request(Protocol):
@@ -26,6 +30,16 @@ class Request(Protocol):
     """Names in lower case, in order."""
     client: str
     """Address at the other end of the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A good answer of nova's to the question for a caller's document."""
+
+    answer: NovaAnswer
+    document: Document
+    instance: Instance
+    """The caller, whom it proves."""
 
 
 class Identity(Protocol):
@@ -51,7 +65,22 @@ class Identity(Protocol):
             stale: While nova is away, an old proof will do. For reads of what was known while it was young.
 
         Raises:
-            IdentityRefused; UpstreamFailed.
+            IdentityRefused; UpstreamFailed, ServerBusy.
+        """
+
+    async def read_document(self, request: Request, version: str) -> Found | NovaAnswer:
+        """
+        The caller's meta_data.json of *version*, one that nova lists, as nova gives it now; it proves the caller too.
+
+        Costs one question, however many of the caller's ask at the same moment. Only a version in which nova does not
+        name the project costs another, where the caller is not known.
+
+        Returns:
+            Nova's answer alone, as it is, where it is not a 200.
+
+        Raises:
+            IdentityRefused: the request's headers are wrong.
+            UpstreamFailed: a 200 that is not the document of the caller; and as `Nova.ask`.
         """
 
     async def is_gone(self, instance: Instance) -> bool:

@@ -7,15 +7,15 @@ Stand-alone: a file says which instance has an address.
 from __future__ import annotations
 
 from peerdata.errors import InstanceUnknown
-from peerdata.identity.interface import Request
+from peerdata.identity.interface import Found, Request
 from peerdata.identity.proxies import TrustedProxies
 from peerdata.model import Instance
 from peerdata.upstream.inventory import Inventory
-from peerdata.upstream.nova import Headers
+from peerdata.upstream.nova import Headers, NovaAnswer
 
 
 class InventoryIdentity:
-    """Stand-alone: a file says which instance has an address."""
+    """Whoever has an address of the file is that instance."""
 
     through_neutron = False
 
@@ -34,6 +34,9 @@ class InventoryIdentity:
         instance = self.recall(request)
         assert instance is not None
         return instance
+
+    async def read_document(self, request: Request, version: str) -> Found | NovaAnswer:
+        raise AssertionError("stand-alone there is no nova")
 
     async def is_gone(self, instance: Instance) -> bool:
         return self._inventory.describe(instance) is None

@@ -10,14 +10,17 @@ import hmac
 
 from peerdata.errors import IdentityMissing, SignatureWrong
 from peerdata.identity.headers import ASKING, NEUTRON, only
-from peerdata.identity.interface import Request
-from peerdata.identity.proofs import Proofs
+from peerdata.identity.interface import Found, Request
+from peerdata.identity.proofs import Proofs, Question
 from peerdata.model import Instance
-from peerdata.upstream.nova import Headers
+from peerdata.upstream.nova import Headers, NovaAnswer
+
+Claim = tuple[bytes, bytes, bytes]
+"""Instance, tenant and signature, as the headers have them."""
 
 
 class NeutronIdentity:
-    """Neutron's metadata agent signs which instance is asking; nova says whether it is of that project."""
+    """Neutron's agents vouch for the instance, nova for its project."""
 
     through_neutron = True
 
@@ -35,13 +38,18 @@ class NeutronIdentity:
         return instance
 
     async def prove(self, request: Request, *, stale: bool = False) -> Instance:
+        return await self._proofs.prove(self._question(request), stale=stale)
+
+    async def read_document(self, request: Request, version: str) -> Found | NovaAnswer:
+        return await self._proofs.read_document(self._question(request), version)
+
+    def _question(self, request: Request) -> Question:
         claim = self._claim(request)
         self._check_signature(claim)
-        uuid = claim[0].decode("latin-1")
-        return await self._proofs.prove(claim, self.asking_headers(request), stale=stale, uuid=uuid)
+        return Question(claim, self.asking_headers(request), _named(claim))
 
-    def _claim(self, request: Request) -> tuple[bytes, bytes, bytes]:
-        """Instance, tenant and signature; the same checks in the same order as nova's."""
+    def _claim(self, request: Request) -> Claim:
+        """The same checks in the same order as nova's."""
         instance_id, tenant_id, signature = only(request, *NEUTRON)
         if instance_id is None or signature is None or tenant_id is None:
             there = {name for name, _ in request.headers}
@@ -57,7 +65,7 @@ class NeutronIdentity:
         # the hexadecimal HMAC-SHA256 of the instance id, so the tenant is not covered.
         return hmac.digest(self._secret, instance_id, "sha256").hex().encode()
 
-    def _check_signature(self, claim: tuple[bytes, bytes, bytes]) -> None:
+    def _check_signature(self, claim: Claim) -> None:
         instance_id, _, signature = claim
         if not hmac.compare_digest(self._sign(instance_id), signature):
             raise SignatureWrong(
@@ -68,11 +76,16 @@ class NeutronIdentity:
     async def is_gone(self, instance: Instance) -> bool:
         """The secret lets this service ask of any instance, as the agents do."""
         uuid = instance.uuid.encode("latin-1")
-        values = (uuid, instance.project_id.encode("latin-1"), self._sign(uuid))
-        return await self._proofs.is_unknown(list(zip(NEUTRON, values, strict=True)))
+        claim = (uuid, instance.project_id.encode("latin-1"), self._sign(uuid))
+        return await self._proofs.is_unknown(Question(claim, list(zip(NEUTRON, claim, strict=True)), instance))
 
     def headers_for_nova(self, request: Request) -> Headers:
         return request.headers
 
     def asking_headers(self, request: Request) -> Headers:
         return [(name, value) for name, value in request.headers if name in ASKING]
+
+
+def _named(claim: Claim) -> Instance:
+    """The instance of a claim whose signature was checked, in the project of which it says to be."""
+    return Instance(claim[0].decode("latin-1"), claim[1].decode("latin-1"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Nova's word on who asks, for each way of asking: how long it counts, and that it is asked for once.
+Nova's answers on who asks, for each way of asking: how long they count, and that each is asked for once.
 """
 
 from __future__ import annotations
@@ -17,20 +17,34 @@ from peerdata import metrics
 from peerdata.errors import (
     IdentityRefused,
     InstanceUnknown,
+    PeerdataError,
     ServerBusy,
     SignatureWrong,
     UpstreamFailed,
     UpstreamSilent,
 )
-from peerdata.identity.interface import Clock
+from peerdata.identity.interface import Clock, Document, Found
 from peerdata.model import Instance
-from peerdata.upstream.nova import Headers, Nova
+from peerdata.upstream.nova import Headers, Nova, NovaAnswer
+from peerdata.upstream.versions import WITH_PROJECT_ID
 
 OLD_PROOF_PATIENCE_S = 1.0
-"""How long who has an old proof waits for a new one, where the old one will do."""
+"""How long a caller with an old proof waits for a new one, where the old one will do."""
 
 RETRY_S = 10.0
 """How long after nova was silent it is not asked again where an old proof will do, each time to its timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What nova is asked for a caller."""
+
+    claim: Hashable
+    """What the caller's headers say of it; who sends the same is the same."""
+    headers: Headers
+    """By which nova finds it. May be read once more for each question."""
+    named: Instance | None = None
+    """The instance and project that the claim names, signed by somebody who knows; None: nova finds out."""
 
 
 @dataclass(slots=True)
@@ -40,16 +54,31 @@ class _Proof:
 
 
 class Proofs:
-    """Nova's word on who asks, for each way of asking; bounded, and asked for once however many wait for it."""
+    """
+    Who callers are; bounded, and asked for once however many wait for it.
 
-    def __init__(self, nova: Nova, clock: Clock, *, lifetime_s: float, stale_lifetime_s: float, most: int) -> None:
+    Args:
+        lifetime_s: How long a proof counts.
+        stale_lifetime_s: How long it serves those whom an old one will do, while nova is away.
+        most: How many are remembered.
+    """
+
+    def __init__(
+        self,
+        nova: Nova,
+        clock: Clock,
+        *,
+        lifetime_s: float,
+        stale_lifetime_s: float,
+        most: int,
+    ) -> None:
         self._nova = nova
         self._clock = clock
         self._lifetime_s = lifetime_s
         self._stale_lifetime_s = max(stale_lifetime_s, lifetime_s)
         self._most = most
         self._proofs: OrderedDict[Hashable, _Proof] = OrderedDict()
-        self._questions: dict[Hashable, asyncio.Task[Instance]] = {}
+        self._asked: dict[tuple[Hashable, str], asyncio.Task[Found | NovaAnswer]] = {}
         self._silent_at = -math.inf
 
     def recall(self, claim: Hashable) -> Instance | None:
@@ -60,78 +89,130 @@ class Proofs:
         self._proofs.move_to_end(claim)
         return proof.instance
 
-    async def prove(self, claim: Hashable, headers: Headers, *, stale: bool, uuid: str | None = None) -> Instance:
-        """
-        Whom *claim* is, asking nova with *headers* where needed; raises as `Identity.prove`.
-
-        Nova must answer for the instance *uuid*, if that is given.
-        """
-        if instance := self.recall(claim):
+    async def prove(self, question: Question, *, stale: bool) -> Instance:
+        """Whom the claim is, asking nova where needed; raises as `Identity.prove`."""
+        if instance := self.recall(question.claim):
             return instance
-        if stale and self._clock() - self._silent_at < RETRY_S and (instance := self._recall_stale(claim)):
-            return instance
-        question = self._questions.get(claim)
-        if question is None:
-            question = asyncio.ensure_future(self._ask(claim, headers, uuid))
-            self._questions[claim] = question
-            question.add_done_callback(partial(self._answered, claim))
-        old = self._recall_stale(claim) if stale else None
-        try:
-            async with asyncio.timeout(OLD_PROOF_PATIENCE_S if old else None):
-                return await asyncio.shield(question)
-        except TimeoutError:
-            assert old  # only then there is a timeout
+        if stale and self._clock() - self._silent_at < RETRY_S and (old := self._find_old(question)):
+            return old
+        asked = self._ask(question, "latest")
+        await asyncio.wait({asked}, timeout=OLD_PROOF_PATIENCE_S if stale else None)
+        if not asked.done() and (old := self._find_old(question)):
             self._silent_at = self._clock()
             return old
+        try:
+            found = await asyncio.shield(asked)
         except (UpstreamFailed, ServerBusy) as error:
             if isinstance(error, UpstreamSilent):
                 self._silent_at = self._clock()
-            if stale and (instance := self._recall_stale(claim)):
-                return instance
+            if stale and (old := self._find_old(question)):
+                return old
             raise
+        if isinstance(found, Found):
+            return found.instance
+        refused = refusal(found.status)
+        # A nova that is unwell knows nothing; one that refuses does.
+        if stale and isinstance(refused, UpstreamFailed) and (old := self._find_old(question)):
+            return old
+        raise refused
 
-    async def is_unknown(self, headers: Headers) -> bool:
-        """Whether nova, asked with *headers* now, knows no such instance; raises as `Identity.is_gone`."""
-        answer, _ = await self._nova.read_document("latest", headers)
+    async def read_document(self, question: Question, version: str) -> Found | NovaAnswer:
+        """The claim's document as nova gives it now; raises as `Identity.read_document`."""
+        if version < WITH_PROJECT_ID and self.recall(question.claim) is None:
+            proof = await asyncio.shield(self._ask(question, "latest"))
+            if not isinstance(proof, Found):
+                return proof
+        return await asyncio.shield(self._ask(question, version))
+
+    async def is_unknown(self, question: Question) -> bool:
+        """Whether nova, asked now, knows no such instance; raises as `Identity.is_gone`."""
+        answer, _ = await self._nova.read_document("latest", question.headers)
         return answer.status == 404
 
-    def _answered(self, claim: Hashable, question: asyncio.Task[Instance]) -> None:
-        self._questions.pop(claim, None)
-        if not question.cancelled():
-            question.exception()  # looked at, also where nobody waits any more
+    def _ask(self, question: Question, version: str) -> asyncio.Task[Found | NovaAnswer]:
+        """Nova's answer that is under way, or to come; a caller that gives up does not end it."""
+        key = (question.claim, version)
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = asyncio.ensure_future(self._read(question, version))
+            asked.add_done_callback(partial(self._answered, key))
+        return asked
 
-    def _recall_stale(self, claim: Hashable) -> Instance | None:
-        """Whom *claim* was proven to be, as long as an old proof will do."""
-        proof = self._proofs.get(claim)
-        if proof is None or self._clock() - proof.proven_at >= self._stale_lifetime_s:
-            return None
-        return proof.instance
+    def _answered(self, key: tuple[Hashable, str], asked: asyncio.Task[Found | NovaAnswer]) -> None:
+        self._asked.pop(key, None)
+        if not asked.cancelled():
+            asked.exception()  # looked at, also where nobody waits any more
 
-    async def _ask(self, claim: Hashable, headers: Headers, expected: str | None) -> Instance:
-        answer, document = await self._nova.read_document("latest", headers)
+    async def _read(self, question: Question, version: str) -> Found | NovaAnswer:
+        answer, document = await self._nova.read_document(version, question.headers)
         if document is None:
-            if answer.status == 404:
-                self._forget(claim)
-                raise InstanceUnknown("nova does not know this instance in this project; nothing was stored")
-            if answer.status == 403:
-                self._forget(claim)
-                raise SignatureWrong("nova does not accept the signature of the metadata proxy")
-            if answer.status == 400:
-                raise IdentityRefused("nova cannot tell from this request which instance is asking")
-            raise UpstreamFailed(f"nova could not say who is asking (status {answer.status}); try again")
-        uuid, project_id = document["uuid"], document.get("project_id")
-        if not isinstance(project_id, str) or not 0 < len(project_id) <= 64 or not 0 < len(uuid) <= 36:
-            raise UpstreamFailed("nova's meta_data.json does not say which project the instance is of")
-        if uuid != (expected or uuid):
-            raise UpstreamFailed("nova answered for another instance than the one that is asking")
-        instance = Instance(uuid, project_id)
-        self._proofs[claim] = _Proof(instance, self._clock())
+            # Nova looks at the signature first, and at the version last, so a 404 may be that of another version.
+            if answer.status == 403 or (answer.status == 404 and version == "latest"):
+                self._forget(question)
+            return answer
+        before = self._proofs.get(question.claim)
+        known = self.recall(question.claim)
+        if version < WITH_PROJECT_ID:
+            # `read_document` has seen to it that there is a proof, and with a lifetime of 0 that is one of just now.
+            instance = before.instance if before else None
+            if instance is None or document["uuid"] != instance.uuid:
+                raise UpstreamFailed("nova answered for another instance than the one that is asking; try again")
+            return Found(answer, document, instance)
+        instance = _instance_of(document, question)
+        if instance != (known or instance):
+            # A proof may be older than the address, or than the load balancer's table, behind it.
+            raise UpstreamFailed(
+                "nova answered for another instance than the one that is known by this address; try again"
+            )
+        self._remember(question, instance)
+        return Found(answer, document, instance)
+
+    def _remember(self, question: Question, instance: Instance) -> None:
+        now = self._clock()
+        self._put(question.claim, _Proof(instance, proven_at=now))
+
+    def _put(self, claim: Hashable, proof: _Proof) -> None:
+        self._proofs[claim] = proof
         self._proofs.move_to_end(claim)
         while len(self._proofs) > self._most:
             self._proofs.popitem(last=False)
         metrics.PROOFS.set(len(self._proofs))
-        return instance
 
-    def _forget(self, claim: Hashable) -> None:
-        self._proofs.pop(claim, None)
+    def _forget(self, question: Question) -> None:
+        """Nova knows it no more."""
+        self._proofs.pop(question.claim, None)
         metrics.PROOFS.set(len(self._proofs))
+
+    def _find_old(self, question: Question) -> Instance | None:
+        """Whom the claim was proven to be, as long as an old proof will do."""
+        proof = self._proofs.get(question.claim)
+        if proof is None or self._clock() - proof.proven_at >= self._stale_lifetime_s:
+            return None
+        return proof.instance
+
+
+def refusal(status: int) -> PeerdataError:
+    """What a *status* of nova's other than 200 means where the answer was to say who is asking."""
+    match status:
+        case 404:
+            return InstanceUnknown("nova does not know this instance in this project; nothing was stored")
+        case 403:
+            return SignatureWrong("nova does not accept the signature of the metadata proxy")
+        case 400:
+            return IdentityRefused("nova cannot tell from this request which instance is asking")
+    return UpstreamFailed(f"nova could not say who is asking (status {status}); try again")
+
+
+def _instance_of(document: Document, question: Question) -> Instance:
+    """
+    Whom a document is of.
+
+    Raises:
+        UpstreamFailed: it does not say, or it is another than the one that is asking.
+    """
+    uuid, project_id = document["uuid"], document.get("project_id")
+    if not isinstance(project_id, str) or not 0 < len(project_id) <= 64 or not 0 < len(uuid) <= 36:
+        raise UpstreamFailed("nova's meta_data.json does not say which project the instance is of")
+    if question.named and uuid != question.named.uuid:
+        raise UpstreamFailed("nova answered for another instance than the one that is asking")
+    return Instance(uuid, project_id)

@@ -7,15 +7,15 @@ Nova finds the instance in its own way, by a load balancer's headers or by the a
 from __future__ import annotations
 
 from peerdata.identity.headers import ASKING, only
-from peerdata.identity.interface import Request
-from peerdata.identity.proofs import Proofs
+from peerdata.identity.interface import Found, Request
+from peerdata.identity.proofs import Proofs, Question
 from peerdata.identity.proxies import TrustedProxies
 from peerdata.model import Instance
-from peerdata.upstream.nova import Headers
+from peerdata.upstream.nova import Headers, NovaAnswer
 
 
 class UpstreamIdentity:
-    """Nova finds the instance in its own way, by a load balancer's headers or by the address."""
+    """What a trusted balancer sends, or the caller's own address, goes to nova; whom nova finds by it is asking."""
 
     through_neutron = False
 
@@ -27,7 +27,14 @@ class UpstreamIdentity:
         return self._proofs.recall(self._claim(request))
 
     async def prove(self, request: Request, *, stale: bool = False) -> Instance:
-        return await self._proofs.prove(self._claim(request), self._claim(request), stale=stale)
+        return await self._proofs.prove(self._question(request), stale=stale)
+
+    async def read_document(self, request: Request, version: str) -> Found | NovaAnswer:
+        return await self._proofs.read_document(self._question(request), version)
+
+    def _question(self, request: Request) -> Question:
+        claim = self._claim(request)
+        return Question(claim, claim)
 
     def _claim(self, request: Request) -> tuple[tuple[bytes, bytes], ...]:
         """The headers by which nova is to find the instance."""

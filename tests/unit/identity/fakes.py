@@ -29,6 +29,8 @@ class FakeNova(Nova):
 
     def __init__(self) -> None:
         self.questions: list[dict[bytes, bytes]] = []
+        self.versions: list[str] = []
+        """Of which version each question was."""
         self.documents: dict[bytes, dict[str, Any]] = {
             key: {"uuid": uuid, "project_id": PROJECT}
             for uuid, address in ((ALICE, b"10.0.0.1"), (BOB, b"10.0.0.2"))
@@ -44,13 +46,16 @@ class FakeNova(Nova):
     async def read_document(self, version: str, headers: Headers) -> tuple[NovaAnswer, dict[str, Any] | None]:
         given = dict(headers)
         self.questions.append(given)
+        self.versions.append(version)
         self.asked.set()
         await self.may_answer.wait()
         if self.status == 0:
             raise UpstreamSilent("nova did not answer within 20 s; try again")
         document = self.documents.get(given.get(b"x-instance-id", given.get(b"x-forwarded-for", b"")))
         status = 404 if self.status == 200 and document is None else self.status
-        answer = NovaAnswer(status, b"application/json", (), b"")
+        answer = NovaAnswer(status, b"application/json", (), b"%d" % len(self.questions))
+        if document and version < "2015-10-15":
+            document = {name: value for name, value in document.items() if name != "project_id"}
         return answer, document if status == 200 else None
 
 

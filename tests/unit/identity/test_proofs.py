@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from peerdata.errors import IdentityRefused, InstanceUnknown, ServerBusy, SignatureWrong, UpstreamFailed, UpstreamSilent
-from peerdata.identity.proofs import Proofs
+from peerdata.identity.proofs import Proofs, Question
 from peerdata.model import Instance
 
 from .fakes import ALICE, BOB, PROJECT, Clock, FakeNova
@@ -23,7 +23,7 @@ def proofs(nova: FakeNova, clock: Clock) -> Proofs:
 
 
 async def prove(proofs: Proofs, uuid: str = ALICE, *, stale: bool = False) -> Instance:
-    return await proofs.prove(uuid, [(b"x-instance-id", uuid.encode())], stale=stale)
+    return await proofs.prove(Question(uuid, [(b"x-instance-id", uuid.encode())]), stale=stale)
 
 
 async def test_nova_is_asked_once_within_the_lifetime(proofs: Proofs, nova: FakeNova, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""How many questions a call costs nova, and whose answer reaches the guest."""
+"""How many questions a call costs nova, whose answer reaches the guest, and what outlives nova and the service."""
 
 import asyncio
 import json
@@ -6,12 +6,15 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
+from sqlalchemy import Engine, create_engine, text
 
 from peerdata.api.instance import REFUSED_BURST
+from peerdata.app import Parts
+from peerdata.identity import kept
 
 from .conftest import ALICE, BOB, Cloud
 from .conversation import Guest
-from .fake_nova import Server, answer_bytes, through_neutron
+from .fake_nova import Server, answer_bytes, sign, through_neutron
 
 OLD, NEW = "2013-04-04", "2015-10-15"
 """Before and since nova names the project."""
@@ -149,6 +152,117 @@ async def test_a_write_that_nova_answers_for_another_instance_stores_nothing(tol
         assert (await told.alice.get("meta_data.json")).code == "upstream.failed"
     told.nova.be_well()
     assert await told.bob.shared_keys() == {}
+
+
+# What outlives nova
+
+
+@pytest.fixture
+async def many(told: Cloud, monkeypatch: pytest.MonkeyPatch) -> list[Parts]:
+    """Three servers on one store, whose proofs are written at once."""
+    monkeypatch.setattr(kept, "WRITE_EVERY_S", 0.01)
+    return [await told.rebuild() for _ in range(3)]
+
+
+async def written(cloud: Cloud, uuid: str, column: str = "proven_at", *, store: str) -> None:
+    """Once the store has it."""
+
+    def read(engine: Engine) -> int:
+        with engine.connect() as connection:
+            statement = text(f"SELECT max({column}) FROM proof WHERE uuid = :uuid")
+            return connection.execute(statement, {"uuid": uuid}).scalar() or 0
+
+    engine = create_engine(store)
+    async with asyncio.timeout(10):
+        while not read(engine):  # noqa: ASYNC110 - it is another's store
+            await asyncio.sleep(0.01)
+    engine.dispose()
+
+
+@pytest.fixture
+def store(store_file: object) -> str:
+    """The URL of the test's store."""
+    return f"sqlite:///{store_file}"
+
+
+async def test_whom_one_server_knows_every_server_serves_while_nova_is_away(
+    told: Cloud, many: list[Parts], store: str
+) -> None:
+    one, *others = (told.guest(ALICE, parts) for parts in many)
+    await one.publish("a=1", shared=True)
+    await written(told, ALICE, store=store)
+    await told.nova.close()
+    for alice in others:
+        for path in ("shared.json", "peer_data.json", "peer_data/last_error.json"):
+            assert (await alice.get(path)).status == 200
+        assert (await alice.get("shared.json", version=NEW)).status == 200
+        assert (await alice.publish("b=1")).status == 502
+        assert (await alice.get("meta_data.json")).status == 502
+    stranger = told.guest(BOB, many[1])
+    assert (await stranger.get("shared.json")).status == 502
+
+
+async def test_after_a_restart_lists_are_served_while_nova_is_away(told: Cloud, store: str) -> None:
+    await told.alice.publish("a=1", shared=True)
+    await written(told, ALICE, store=store)
+    await told.nova.close()
+    alice = told.guest(ALICE, await told.rebuild())
+    assert await alice.shared_keys() == {ALICE: {"from_server_a": "1"}}
+
+
+async def test_after_a_restart_a_silent_nova_holds_up_no_reader_for_long(told: Cloud, store: str) -> None:
+    await told.alice.publish("a=1", shared=True)
+    await written(told, ALICE, store=store)
+    alice = told.guest(ALICE, await told.rebuild(nova={"timeout": 300}))
+    told.nova.be_silent()
+    async with asyncio.timeout(20):
+        for _ in range(5):
+            assert (await alice.get("shared.json")).status == 200
+    assert len(told.nova.seen) <= 2
+
+
+async def test_a_signature_and_a_tenant_are_checked_before_a_kept_proof_is_believed(
+    told: Cloud, many: list[Parts], store: str
+) -> None:
+    await told.guest(ALICE, many[0]).publish("a=1", shared=True)
+    await written(told, ALICE, store=store)
+    await told.nova.close()
+    forged = told.guest(ALICE, many[1])
+    forged.headers = [*forged.headers[:-1], (b"x-instance-id-signature", sign(ALICE, "another secret"))]
+    assert (await forged.get("shared.json")).status == 403
+    foreign = told.guest(ALICE, many[1])
+    foreign.headers = through_neutron(Server(ALICE, "green", "10.0.0.1"))
+    assert (await foreign.get("shared.json")).status == 502
+
+
+async def test_whom_nova_disowned_at_one_server_no_server_serves_from_an_older_proof(
+    told: Cloud, many: list[Parts], store: str
+) -> None:
+    one, *others = (told.guest(ALICE, parts) for parts in many)
+    await one.publish("a=1", shared=True)
+    await written(told, ALICE, store=store)
+    server = told.nova.servers.pop(ALICE)
+    assert (await one.get("meta_data.json")).status == 404
+    await written(told, ALICE, "disowned_at", store=store)
+    await told.nova.close()
+    for alice in (one, *others):
+        assert (await alice.get("shared.json")).status == 502
+    await told.nova.open()
+    told.nova.servers[ALICE] = server
+    await asyncio.sleep(1)  # times are kept in whole seconds
+    assert (await others[0].get("shared.json")).status == 200
+
+
+async def test_a_store_that_is_locked_keeps_no_proof_and_fails_no_read(told: Cloud, store_file: object) -> None:
+    alice = told.guest(ALICE, await told.rebuild(database={"busy_timeout": 0.1}))
+    await alice.get("shared.json")
+    locked = create_engine(f"sqlite:///{store_file}")
+    with locked.connect() as connection:
+        connection.exec_driver_sql("BEGIN EXCLUSIVE")
+        await asyncio.sleep(1.2)
+        assert (await told.guest(BOB, told.parts).get("meta_data.json")).status == 200
+        connection.exec_driver_sql("ROLLBACK")
+    locked.dispose()
 
 
 # What an operator sees of those who are not proven

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from peerdata.errors import (
     UpstreamSilent,
 )
 from peerdata.identity.interface import Clock, Document, Found
+from peerdata.identity.kept import KeptProofs
 from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
 from peerdata.upstream.versions import WITH_PROJECT_ID
@@ -33,6 +35,8 @@ OLD_PROOF_PATIENCE_S = 1.0
 
 RETRY_S = 10.0
 """How long after nova was silent it is not asked again where an old proof will do, each time to its timeout."""
+
+_NAME = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Question:
 class _Proof:
     instance: Instance
     proven_at: float
+    compared_at: float
+    """When it was last compared with what other servers know."""
 
 
 class Proofs:
@@ -61,6 +67,7 @@ class Proofs:
         lifetime_s: How long a proof counts.
         stale_lifetime_s: How long it serves those whom an old one will do, while nova is away.
         most: How many are remembered.
+        kept: Where other workers, other servers and the next start find them; None: nowhere.
     """
 
     def __init__(
@@ -71,12 +78,14 @@ class Proofs:
         lifetime_s: float,
         stale_lifetime_s: float,
         most: int,
+        kept: KeptProofs | None = None,
     ) -> None:
         self._nova = nova
         self._clock = clock
         self._lifetime_s = lifetime_s
         self._stale_lifetime_s = max(stale_lifetime_s, lifetime_s)
         self._most = most
+        self._kept = kept
         self._proofs: OrderedDict[Hashable, _Proof] = OrderedDict()
         self._asked: dict[tuple[Hashable, str], asyncio.Task[Found | NovaAnswer]] = {}
         self._silent_at = -math.inf
@@ -93,11 +102,11 @@ class Proofs:
         """Whom the claim is, asking nova where needed; raises as `Identity.prove`."""
         if instance := self.recall(question.claim):
             return instance
-        if stale and self._clock() - self._silent_at < RETRY_S and (old := self._find_old(question)):
+        if stale and self._clock() - self._silent_at < RETRY_S and (old := await self._find_old(question)):
             return old
         asked = self._ask(question, "latest")
         await asyncio.wait({asked}, timeout=OLD_PROOF_PATIENCE_S if stale else None)
-        if not asked.done() and (old := self._find_old(question)):
+        if not asked.done() and (old := await self._find_old(question)):
             self._silent_at = self._clock()
             return old
         try:
@@ -105,14 +114,14 @@ class Proofs:
         except (UpstreamFailed, ServerBusy) as error:
             if isinstance(error, UpstreamSilent):
                 self._silent_at = self._clock()
-            if stale and (old := self._find_old(question)):
+            if stale and (old := await self._find_old(question)):
                 return old
             raise
         if isinstance(found, Found):
             return found.instance
         refused = refusal(found.status)
         # A nova that is unwell knows nothing; one that refuses does.
-        if stale and isinstance(refused, UpstreamFailed) and (old := self._find_old(question)):
+        if stale and isinstance(refused, UpstreamFailed) and (old := await self._find_old(question)):
             return old
         raise refused
 
@@ -127,7 +136,12 @@ class Proofs:
     async def is_unknown(self, question: Question) -> bool:
         """Whether nova, asked now, knows no such instance; raises as `Identity.is_gone`."""
         answer, _ = await self._nova.read_document("latest", question.headers)
-        return answer.status == 404
+        if answer.status != 404:
+            return False
+        # A proof of its own counts to the end of its lifetime all the same: a founder that was replaced and still
+        # runs must hear that from the cluster.
+        self._disown(question)
+        return True
 
     def _ask(self, question: Question, version: str) -> asyncio.Task[Found | NovaAnswer]:
         """Nova's answer that is under way, or to come; a caller that gives up does not end it."""
@@ -169,7 +183,10 @@ class Proofs:
 
     def _remember(self, question: Question, instance: Instance) -> None:
         now = self._clock()
-        self._put(question.claim, _Proof(instance, proven_at=now))
+        self._put(question.claim, _Proof(instance, proven_at=now, compared_at=now))
+        # A kept proof is found by what the headers name; nova itself refuses (404) where that is not the project.
+        if self._kept and instance == question.named and _can_be_kept(instance):
+            self._kept.note(instance, known=True)
 
     def _put(self, claim: Hashable, proof: _Proof) -> None:
         self._proofs[claim] = proof
@@ -179,16 +196,45 @@ class Proofs:
         metrics.PROOFS.set(len(self._proofs))
 
     def _forget(self, question: Question) -> None:
-        """Nova knows it no more."""
+        """Nova knows it no more; what this or any other server remembers from before does not count."""
         self._proofs.pop(question.claim, None)
         metrics.PROOFS.set(len(self._proofs))
+        self._disown(question)
 
-    def _find_old(self, question: Question) -> Instance | None:
-        """Whom the claim was proven to be, as long as an old proof will do."""
+    def _disown(self, question: Question) -> None:
+        """Let no server use an older proof once its lifetime is over."""
+        if self._kept and question.named and _can_be_kept(question.named):
+            self._kept.note(question.named, known=False)
+
+    async def _find_old(self, question: Question) -> Instance | None:
+        """Whom the claim was proven to be, here or at another server, as long as an old proof will do."""
         proof = self._proofs.get(question.claim)
+        if proof is None or self._clock() - proof.compared_at >= self._lifetime_s:
+            proof = await self._compare(question)
         if proof is None or self._clock() - proof.proven_at >= self._stale_lifetime_s:
             return None
         return proof.instance
+
+    async def _compare(self, question: Question) -> _Proof | None:
+        """The proof, after what other servers were answered meanwhile; at most once in its lifetime for each claim."""
+        named = question.named
+        kept = await self._kept.find(named) if self._kept and named and _can_be_kept(named) else None
+        proof = self._proofs.get(question.claim)
+        now = self._clock()
+        if proof:
+            proof.compared_at = now
+        if kept is None:
+            return proof
+        known, age_s = kept
+        if proof and now - age_s <= proof.proven_at:
+            return proof
+        if not known:
+            self._proofs.pop(question.claim, None)
+            return None
+        assert named  # it was looked for
+        proof = _Proof(named, proven_at=now - age_s, compared_at=now)
+        self._put(question.claim, proof)
+        return proof
 
 
 def refusal(status: int) -> PeerdataError:
@@ -216,3 +262,8 @@ def _instance_of(document: Document, question: Question) -> Instance:
     if question.named and uuid != question.named.uuid:
         raise UpstreamFailed("nova answered for another instance than the one that is asking")
     return Instance(uuid, project_id)
+
+
+def _can_be_kept(named: Instance) -> bool:
+    """Headers may name what is nobody's name, and what no database takes."""
+    return all(len(name) <= most and _NAME.fullmatch(name) for name, most in ((named.uuid, 36), (named.project_id, 64)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from peerdata.errors import UpstreamSilent
+from peerdata.identity.kept import KeptProofs
+from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
 
 SECRET = "between us"
@@ -81,3 +83,21 @@ def through_neutron(uuid: str = ALICE, tenant: str = PROJECT, **more: bytes) -> 
         (b"x-instance-id-signature", sign(uuid.encode())),
     ]
     return Asking([*headers, *((name.replace("_", "-").encode(), value) for name, value in more.items())])
+
+
+class FakeKept(KeptProofs):
+    """Other servers' proofs, as a test says; what is noted is seen at once."""
+
+    def __init__(self) -> None:
+        self.found: dict[Instance, tuple[bool, float]] = {}
+        """Known or not, and seconds ago."""
+        self.noted: list[tuple[Instance, bool]] = []
+        self.reads = 0
+
+    def note(self, instance: Instance, *, known: bool) -> None:
+        self.noted.append((instance, known))
+        self.found[instance] = (known, 0.0)
+
+    async def find(self, instance: Instance) -> tuple[bool, float] | None:
+        self.reads += 1
+        return self.found.get(instance)

@@ -14,7 +14,7 @@ from peerdata.identity import kept
 
 from .conftest import ALICE, BOB, Cloud
 from .conversation import Guest
-from .fake_nova import Server, answer_bytes, sign, through_neutron
+from .fake_nova import Seen, Server, answer_bytes, sign, through_neutron
 
 OLD, NEW = "2013-04-04", "2015-10-15"
 """Before and since nova names the project."""
@@ -97,6 +97,24 @@ async def test_two_instances_never_share_one(told: Cloud) -> None:
 async def test_the_first_call_of_a_version_costs_the_list_besides(behind_nova: Cloud) -> None:
     await behind_nova.alice.get("meta_data.json", version=NEW)
     assert asked(behind_nova) == ["/openstack", NEW]
+
+
+async def test_a_version_that_may_be_a_later_novas_waits_for_the_list(behind_nova: Cloud) -> None:
+    """Others do not, after a second; but a 404 for what is there would be taken for good."""
+    behind_nova.nova.versions.append("2031-01-01")
+    answer, release = behind_nova.nova.mood, asyncio.Event()
+
+    async def slow_list(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        if seen.target == b"/openstack":
+            await release.wait()
+        await answer(seen, writer)
+
+    behind_nova.nova.mood = slow_list
+    assert (await behind_nova.alice.get("shared.json", version=NEW)).status == 200
+    later = asyncio.ensure_future(behind_nova.alice.get("shared.json", version="2031-01-01"))
+    await asyncio.sleep(0.05)
+    release.set()
+    assert (await later).status == 200
 
 
 async def test_a_document_that_was_read_is_a_proof_as_any_other(told: Cloud) -> None:
@@ -210,15 +228,16 @@ async def test_after_a_restart_lists_are_served_while_nova_is_away(told: Cloud, 
     assert await alice.shared_keys() == {ALICE: {"from_server_a": "1"}}
 
 
-async def test_after_a_restart_a_silent_nova_holds_up_no_reader_for_long(told: Cloud, store: str) -> None:
+@pytest.mark.parametrize("version", ["latest", NEW, OLD])
+async def test_after_a_restart_a_silent_nova_holds_up_no_reader_for_long(told: Cloud, store: str, version: str) -> None:
     await told.alice.publish("a=1", shared=True)
     await written(told, ALICE, store=store)
     alice = told.guest(ALICE, await told.rebuild(nova={"timeout": 300}))
     told.nova.be_silent()
     async with asyncio.timeout(20):
         for _ in range(5):
-            assert (await alice.get("shared.json")).status == 200
-    assert len(told.nova.seen) <= 2
+            assert (await alice.get("shared.json", version=version)).status == 200
+    assert len(told.nova.seen) <= 3
 
 
 async def test_a_signature_and_a_tenant_are_checked_before_a_kept_proof_is_believed(

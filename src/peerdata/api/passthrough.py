@@ -46,13 +46,16 @@ class BehindNova:
 
     async def has_version(self, request: Request, version: str) -> bool:
         """By nova's own list, or by the last known one while nova is away."""
-        if self._clock() >= self._ask_again_at:
+        known = self._answered or version in self._versions
+        if self._clock() >= self._ask_again_at or not known:
             # Only for headers that may be somebody's; of whom, nova says when it is asked for more than a list.
             self._identity.recall(request)
             if self._asking is None:
                 self._asking = asyncio.ensure_future(self._ask_versions(self._identity.asking_headers(request)))
-            # Once nova has told its list, or failed to, nobody waits long for it.
-            await asyncio.wait({self._asking}, timeout=OLD_PROOF_PATIENCE_S if self._answered else None)
+            # Nobody waits long for the list to say what is known already, or once nova has failed to give it.
+            done, _ = await asyncio.wait({self._asking}, timeout=OLD_PROOF_PATIENCE_S if known else None)
+            if not done:
+                self._ask_again_at = self._clock() + RETRY_S
         return version in self._versions
 
     async def _ask_versions(self, headers: Headers) -> None:

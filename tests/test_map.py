@@ -29,10 +29,10 @@ FLOORS = [
     {"api"},
     {"identity", "service"},
     {"httpd", "store", "upstream"},
-    {"metrics", "repeats"},
+    {"metrics"},
     {"settings"},
     {"model", "oversight"},
-    {"errors", "foreign", "guest", "notify", "testing"},
+    {"errors", "foreign", "guest", "notify", "repeats", "testing"},
 ]
 """From the top; a room is a directory or a module, and rooms of one floor do not see each other. What runs in an
 instance stands on the ground by itself."""

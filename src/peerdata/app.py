@@ -29,14 +29,13 @@ from peerdata.errors import CannotListen, SettingsInvalid, StoreUnavailable
 from peerdata.httpd.admission import TOLD
 from peerdata.httpd.messages import HttpLimits
 from peerdata.httpd.server import HttpServer, listen
-from peerdata.identity.instance import (
-    Identity,
-    InventoryIdentity,
-    NeutronIdentity,
-    Proofs,
-    TrustedProxies,
-    UpstreamIdentity,
-)
+from peerdata.identity.interface import Identity
+from peerdata.identity.inventory import InventoryIdentity
+from peerdata.identity.kept import KeptProofs
+from peerdata.identity.neutron import NeutronIdentity
+from peerdata.identity.proofs import Proofs
+from peerdata.identity.proxies import TrustedProxies
+from peerdata.identity.upstream import UpstreamIdentity
 from peerdata.model import Quota
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
@@ -222,7 +221,10 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
         nova = Nova(settings.nova)
         stack.push_async_callback(nova.close)
     inventory = Inventory(settings.identity.inventory_file) if settings.identity_mode == "inventory" else None
-    identity, behind = _build_identity(settings, nova, inventory)
+    kept = _keep_proofs(settings, store)
+    if kept:
+        stack.push_async_callback(kept.close)
+    identity, behind = _build_identity(settings, nova, inventory, kept)
     rolls = Rolls(store, discovery)
     stack.push_async_callback(rolls.close)
     room = Room(limits.max_clusters_per_project, limits.max_clusters_per_instance)
@@ -242,7 +244,17 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     )
 
 
-def _build_identity(settings: Settings, nova: Nova | None, inventory: Inventory | None) -> tuple[Identity, Behind]:
+def _keep_proofs(settings: Settings, store: Engine) -> KeptProofs | None:
+    """Where an address is the identity, no old proof is ever of use."""
+    chosen = settings.identity
+    if settings.identity_mode != "neutron" or chosen.stale_proof_lifetime <= chosen.proof_lifetime:
+        return None
+    return KeptProofs(store, time.time, lifetime_s=chosen.stale_proof_lifetime)
+
+
+def _build_identity(
+    settings: Settings, nova: Nova | None, inventory: Inventory | None, kept: KeptProofs | None
+) -> tuple[Identity, Behind]:
     chosen = settings.identity
     proxies = TrustedProxies(chosen.trusted_proxies)
     identity: Identity
@@ -257,6 +269,7 @@ def _build_identity(settings: Settings, nova: Nova | None, inventory: Inventory 
             lifetime_s=chosen.proof_lifetime,
             stale_lifetime_s=chosen.stale_proof_lifetime,
             most=chosen.max_proofs,
+            kept=kept,
         )
         identity = NeutronIdentity(settings.neutron.metadata_proxy_shared_secret, proofs)
     else:

@@ -1,68 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Log lines of faults that come by the thousand: the first at once, its repeats as one line a period with their number.
+Log lines of faults that come by the thousand: the first few at once, their repeats as one line a period with a count.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-MAX_KINDS: Final = 100
-"""Faults that are told apart; one more is logged without being counted."""
+MAX_KINDS: Final = 1000
+"""Faults that are told apart at a time; the one not seen for longest is forgotten, with its count."""
 
 
 @dataclass(slots=True)
-class _Kind:
+class _Period:
     until: float
-    repeats: int = 0
+    lines_left: int
+    held: int = 0
+    """Faults that have no line yet."""
     last: str = ""
+    """The line of the last of them."""
 
 
 class Repeats:
     """
-    Logs WARNINGs, each kind of them at most twice a period.
+    Logs WARNINGs, at most *burst* of a kind in a period that follows a quiet one, and then one line a period.
 
     Args:
         log: Where they go.
-        clock: Seconds; only differences count.
-        period_s: For so long the repeats of a line are held back.
+        clock: Seconds; only differences count, and it never goes back.
+        burst: Lines of one kind in its first period, 1 or more.
+        period_s: For how long further lines of a kind are held back, in seconds.
     """
 
-    def __init__(self, log: logging.Logger, clock: Callable[[], float], *, period_s: float = 1.0) -> None:
+    def __init__(
+        self, log: logging.Logger, clock: Callable[[], float], *, burst: int = 1, period_s: float = 1.0
+    ) -> None:
         self._log = log
         self._clock = clock
+        self._burst = burst
         self._period_s = period_s
-        self._kinds: dict[Hashable, _Kind] = {}
+        self._periods: OrderedDict[Hashable, _Period] = OrderedDict()
 
     def __bool__(self) -> bool:
         """Whether anything is held back or counted, so that `flush` is due."""
-        return bool(self._kinds)
+        return bool(self._periods)
 
     def warn(self, kind: Hashable, line: str) -> None:
-        """Log *line*, or count it where one of its *kind* was logged within the period."""
+        """Log *line*, or count it where enough of its *kind* were logged within the period."""
         now = self._clock()
-        known = self._kinds.get(kind)
-        if known is not None and now < known.until:
-            known.repeats += 1
-            known.last = line
-            return
-        self.flush(now)
-        if kind not in self._kinds and len(self._kinds) < MAX_KINDS:
-            self._kinds[kind] = _Kind(now + self._period_s)
-        self._log.warning("%s", line)
+        period = self._periods.get(kind)
+        if period is None or now >= period.until:
+            self.flush(now)
+            period = self._periods.get(kind)  # still there where it was summed up just now
+        if period is None:
+            period = self._periods[kind] = _Period(now + self._period_s, self._burst)
+            if len(self._periods) > MAX_KINDS:
+                self._periods.popitem(last=False)
+        else:
+            self._periods.move_to_end(kind)
+        if period.lines_left:
+            period.lines_left -= 1
+            self._log.warning("%s", line)
+        else:
+            period.held += 1
+            period.last = line
 
     def flush(self, now: float) -> None:
-        """Log how often what was logged has repeated, where the period is over. To be called about once a period."""
-        for kind, known in list(self._kinds.items()):
-            if now < known.until:
+        """Log how many repeats had no line, where their period is over. Without a call the next `warn` does it."""
+        for kind, period in list(self._periods.items()):
+            if now < period.until:
                 continue
-            if known.repeats:
-                self._log.warning("%d more like it, the last: %s", known.repeats, known.last)
-                known.repeats = 0
-                known.until = now + self._period_s
+            if period.held:
+                self._log.warning("%d more like it, the last: %s", period.held, period.last)
+                period.held, period.lines_left = 0, 0
+                period.until = now + self._period_s
             else:
-                del self._kinds[kind]
+                del self._periods[kind]

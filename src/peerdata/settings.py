@@ -317,7 +317,8 @@ class IdentitySettings:
     stale_proof_lifetime: float = _setting(
         cfg.FloatOpt,
         86_400.0,
-        "Seconds after which a proof is too old even for reading the list of peers while nova is away.",
+        "Seconds after which a proof is too old even for reading the list of peers while nova is away. For that the "
+        "store keeps a row for each instance (mode neutron), written anew at most 24 times in this span; 0: none.",
         min=0,
         max=31 * 86_400,
     )

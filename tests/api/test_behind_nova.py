@@ -336,5 +336,5 @@ def nova_seen(behind_nova: Cloud) -> list[Seen]:
 
 async def test_a_boot_storm_waits_for_nova_in_line_and_everybody_is_answered(behind_nova: Cloud) -> None:
     """A thousand calls that need nova at once: the way to it must not cost the square of their number."""
-    heard = await asyncio.gather(*(behind_nova.alice.get("meta_data.json") for _ in range(1000)))
+    heard = await asyncio.gather(*(behind_nova.alice.get("user_data", f"n={number}") for number in range(1000)))
     assert {answer.status for answer in heard} == {200}

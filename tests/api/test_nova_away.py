@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import ALICE, BOB, Cloud
 from .conversation import Heard
-from .fake_nova import FakeNova, answer_bytes
+from .fake_nova import FakeNova, Seen, answer_bytes
 
 Ill = Callable[[FakeNova], None]
 
@@ -278,17 +278,27 @@ async def test_instances_do_not_wait_for_each_others_nova(impatient: Cloud) -> N
     assert (await hanging).status == 504
 
 
-async def test_a_guest_that_gives_up_leaves_nothing_behind(behind_nova: Cloud) -> None:
+async def test_a_guest_that_gives_up_and_asks_again_has_the_answer_to_its_first_question(behind_nova: Cloud) -> None:
     await behind_nova.alice.get("shared.json")
-    behind_nova.nova.be_silent()
+    answer, release = behind_nova.nova.mood, asyncio.Event()
+
+    async def slow(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        await answer(seen, writer)
+
+    behind_nova.nova.mood = slow
     behind_nova.nova.asked.clear()
+    behind_nova.nova.seen.clear()
     task = asyncio.ensure_future(behind_nova.alice.publish("a=1"))
     await behind_nova.nova.asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    behind_nova.nova.be_well()
-    assert (await behind_nova.alice.publish("a=2")).status == 200
+    again = asyncio.ensure_future(behind_nova.alice.publish("a=2"))
+    await asyncio.sleep(0)
+    release.set()
+    assert (await again).meta == {"from_server_a": "2"}
+    assert len(behind_nova.nova.seen) == 1
 
 
 async def test_a_slow_nova_that_answers_in_time_is_well(behind_nova: Cloud) -> None:

@@ -3,6 +3,7 @@
 """The contract, held as conversations: real guests, curl, both agents, the service, real nova. See docs/protocol.md."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -601,6 +602,18 @@ def test_without_nova_nothing_is_published_and_nobody_new_is_let_in(nova_stopped
         assert guest.publish(other="w").status in (502, 504)
         assert guest.get("/openstack/latest/meta_data.json").status in (502, 504)
         assert guest.get("/latest/meta-data/").status in (502, 504)
+        assert guest.shared() == [entry(nova_stopped.a_old[0], k="v")]
+    for stranger in (nova_stopped.a_old[1], nova_stopped.a_new[1]):
+        assert stranger.get("/openstack/latest/shared.json").status in (502, 504)
+
+
+def test_without_nova_known_instances_still_find_their_peers_after_a_crash_of_the_service(
+    nova_stopped: Tenants, service: Service
+) -> None:
+    time.sleep(3)  # nova's answers are in the store after one
+    service.kill()
+    service.start()
+    for guest in (nova_stopped.a_old[0], nova_stopped.a_new[0]):
         assert guest.shared() == [entry(nova_stopped.a_old[0], k="v")]
     for stranger in (nova_stopped.a_old[1], nova_stopped.a_new[1]):
         assert stranger.get("/openstack/latest/shared.json").status in (502, 504)

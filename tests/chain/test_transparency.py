@@ -209,6 +209,15 @@ def test_nova_refuses_a_wrong_identity_itself(both: Both, path: str, change: Map
     assert both.compare(path, headers={**both.headers, **change}).status in (403, 404)
 
 
+@pytest.mark.parametrize("version", ["latest", "2013-04-04", "2015-10-15", "2025-04-04"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nova_refuses_the_metadata_of_another_project_itself(both: Both, version: str, method: str) -> None:
+    """The signature fits, so it is nova that is asked: for the document, and with that for who it is."""
+    headers = {**both.headers, "X-Tenant-ID": "0" * 32}
+
+    assert both.compare(f"/openstack/{version}/meta_data.json", method, headers=headers).status == 404
+
+
 @pytest.mark.parametrize("name", ["X-Instance-ID", "X-Tenant-ID", "X-Instance-ID-Signature"])
 def test_nova_refuses_a_missing_identity_itself(both: Both, name: str) -> None:
     headers = {key: value for key, value in both.headers.items() if key != name}

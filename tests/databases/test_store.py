@@ -4,3 +4,4 @@
 
 from tests.store.test_clusters import *  # noqa: F403 - the cases are the tests of these modules
 from tests.store.test_entries import *  # noqa: F403
+from tests.store.test_proofs import *  # noqa: F403

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
 
 from peerdata.errors import KeyTaken, SettingsInvalid
 from peerdata.model import Changes, Entry, Peer, Refusal
@@ -87,6 +88,43 @@ def test_the_service_refuses_a_store_of_an_earlier_revision_until_it_is_upgraded
     with pytest.raises(SettingsInvalid, match=f"schema {revision}.*peerdata db upgrade"):
         migrate.prepare(empty_url, busy_timeout_s=10)
     assert migrate.current(empty_url, busy_timeout_s=10) == revision
+
+
+def columns(url: str) -> dict[tuple[str, str], tuple[str, bool]]:
+    """Type, and whether it may be left out of a new row, of each column of each table but Alembic's own."""
+    database = connect(url, busy_timeout_s=10, writes=False)
+    seen = inspect(database)
+    found = {
+        (table, column["name"]): (str(column["type"]), column["nullable"] or column["default"] is not None)
+        for table in seen.get_table_names()
+        if table != "alembic_version"
+        for column in seen.get_columns(table)
+    }
+    database.dispose()
+    return found
+
+
+EXPANDING_SINCE = "0003"
+"""From here on an upgrade may be made while servers of the version before go on."""
+
+
+def test_the_version_before_can_go_on_while_the_schema_is_upgraded(empty_url: str) -> None:
+    """What it reads is there as before, and the rows that it makes need nothing that it does not know."""
+    revisions = [*earlier_revisions(), migrate.newest()]
+    config = migrate._config()
+    database = connect(empty_url, busy_timeout_s=10, writes=True)
+    before: dict[tuple[str, str], tuple[str, bool]] = {}
+    for revision in revisions[revisions.index(EXPANDING_SINCE) :]:
+        with database.connect() as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+        after = columns(empty_url)
+        assert {name: after.get(name) for name in before} == before
+        old_tables = {table for table, _ in before}
+        added = {name: column for name, column in after.items() if name not in before and name[0] in old_tables}
+        assert all(may_be_left_out for _, may_be_left_out in added.values()), added
+        before = after
+    database.dispose()
 
 
 @pytest.mark.parametrize("revision", earlier_revisions())

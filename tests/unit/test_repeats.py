@@ -1,6 +1,9 @@
-"""A fault that comes by the thousand is two lines a second at most, and its number is in them."""
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The peerdata authors
+"""A fault that comes by the thousand has a few lines, then one a period, and its number is in them."""
 
 import logging
+import re
 
 import pytest
 
@@ -10,6 +13,8 @@ LOG = logging.getLogger("peerdata.test")
 
 
 class Clock:
+    """Seconds that pass when a test says so."""
+
     def __init__(self) -> None:
         self.now = 100.0
 
@@ -47,17 +52,34 @@ def test_repeats_become_one_line_with_their_number(
     assert caplog.messages[1:] == ["999 more like it, the last: a happened to 999"]
 
 
-def test_a_fault_that_goes_on_is_one_line_a_second(
-    repeats: Repeats, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_the_first_few_may_have_a_line_each(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    repeats = Repeats(LOG, clock, burst=3, period_s=10)
+    for number in range(6):
+        repeats.warn("a", str(number))
+    assert caplog.messages == ["0", "1", "2"]
+    clock.now += 10
+    repeats.flush(clock.now)
+    assert caplog.messages[3:] == ["3 more like it, the last: 5"]
+
+
+@pytest.mark.parametrize("flushes", [True, False])
+def test_a_flood_is_one_line_a_period_and_every_fault_is_counted_once(
+    clock: Clock, caplog: pytest.LogCaptureFixture, flushes: bool
 ) -> None:
-    for _ in range(100):
+    repeats = Repeats(LOG, clock, burst=3, period_s=10)
+    for _ in range(10_000):  # 100 s
         repeats.warn("a", "a")
-        clock.now += 0.1
-        repeats.flush(clock.now)
-    assert 9 <= len(caplog.messages) <= 12
+        clock.now += 0.01
+        if flushes:
+            repeats.flush(clock.now)
+    clock.now += 10
+    repeats.flush(clock.now)
+    assert 10 <= len(caplog.messages) <= 14
+    counts = [int(found[1]) if (found := re.match(r"(\d+) more", line)) else 1 for line in caplog.messages]
+    assert sum(counts) == 10_000
 
 
-def test_after_a_quiet_second_a_kind_is_new(repeats: Repeats, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_after_a_quiet_period_a_kind_is_new(repeats: Repeats, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     repeats.warn("a", "first")
     assert repeats
     clock.now += 1.0
@@ -67,7 +89,7 @@ def test_after_a_quiet_second_a_kind_is_new(repeats: Repeats, clock: Clock, capl
     assert caplog.messages == ["first", "second"]
 
 
-def test_without_a_flush_the_number_is_told_by_the_next_of_any_kind(
+def test_without_a_flush_the_number_is_logged_with_the_next_of_any_kind(
     repeats: Repeats, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     repeats.warn("a", "first")
@@ -77,11 +99,14 @@ def test_without_a_flush_the_number_is_told_by_the_next_of_any_kind(
     assert caplog.messages == ["first", "1 more like it, the last: second", "other"]
 
 
-def test_kinds_without_end_are_logged_and_not_kept(repeats: Repeats, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_kinds_that_are_told_apart_are_bounded(repeats: Repeats, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(3 * MAX_KINDS):
         repeats.warn(number, "x")
-    assert len(caplog.messages) == 3 * MAX_KINDS
-    assert len(repeats._kinds) == MAX_KINDS
+    assert len(repeats._periods) == MAX_KINDS
+    repeats.warn(3 * MAX_KINDS - 1, "x")
+    assert len(caplog.messages) == 3 * MAX_KINDS, "the youngest is remembered"
+    repeats.warn(0, "x")
+    assert len(caplog.messages) == 3 * MAX_KINDS + 1, "the oldest is forgotten"
 
 
 def test_a_percent_sign_in_a_line_is_a_percent_sign(repeats: Repeats, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,12 +19,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter, Histogram
 
 from peerdata import metrics
-from peerdata.api import answers, publishing, rolls
+from peerdata.api import answers, documents, publishing, rolls
+from peerdata.api.documents import Proven, Reading
 from peerdata.api.health import Health
 from peerdata.api.routes import LISTED, Call, Target, only, parameters, understand
 from peerdata.errors import (
@@ -38,10 +39,12 @@ from peerdata.errors import (
     UpstreamFailed,
 )
 from peerdata.httpd.messages import Answer, Request, Settle
-from peerdata.identity.instance import Identity
-from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
+from peerdata.identity.interface import Document, Identity
+from peerdata.identity.proofs import refusal
+from peerdata.model import KEY_NAME, Instance
+from peerdata.repeats import Repeats
 from peerdata.service import rules
-from peerdata.service.board import Board, News, prefixed, render
+from peerdata.service.board import Board, News, render
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
@@ -51,11 +54,18 @@ from peerdata.store.clusters import Roll
 
 LOG = logging.getLogger(__name__)
 
-Document = dict[str, Any]
-
 MOST_REVISION = 2**63 - 1
 
 _NAMING_HEADERS = (b"x-instance-id", b"x-tenant-id")
+
+_OLD_PROOF_SERVES = frozenset((Call.SHARED, Call.PEER_DATA, Call.LAST_ERROR))
+"""Reads of what was known while the proof was young."""
+
+_PROVEN_BY_DOCUMENT = frozenset((Call.META_DATA, Call.PUBLISH, Call.CLUSTER))
+"""Calls that need the caller's document, or may need it: the question that proves the caller gives it too."""
+
+REFUSED_BURST, REFUSED_PERIOD_S = 5, 10.0
+"""Lines in the log on refused identities, of one reason: so many at once, and then one in so many seconds."""
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -63,13 +73,16 @@ _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 class Behind(Protocol):
     """What stands behind our own calls: nova, or stand-alone what plays it."""
 
-    async def read_document(
-        self, request: Request, caller: Instance, version: str
-    ) -> tuple[Answer | None, Document | None]:
+    async def read_document(self, request: Request, version: str) -> Reading | Answer:
         """
-        The caller's meta_data.json: the answer, and the document in it where that is a 200.
+        The caller's meta_data.json of a version that is there, which proves the caller; asks nova one question.
 
-        No answer: whoever wants one makes it of the document.
+        Returns:
+            Nova's answer, as it is, where that is not a 200.
+
+        Raises:
+            IdentityRefused: the request's headers are wrong.
+            UpstreamFailed, ServerBusy.
         """
 
     async def has_version(self, request: Request, version: str) -> bool:
@@ -115,6 +128,7 @@ class InstanceApi:
         self._clusters = clusters
         self._refusals = refusals
         self._now = now
+        self._refused = Repeats(LOG, time.monotonic, burst=REFUSED_BURST, period_s=REFUSED_PERIOD_S)
         self._handlers = {
             Call.PUBLISH: (("POST",), self._publish),
             Call.SHARED: (("GET", "HEAD"), self._read_board),
@@ -176,31 +190,62 @@ class InstanceApi:
 
     async def _route(self, request: Request, target: Target) -> Answer:
         call = target.call
-        if target.version != "latest" and not await self._behind.has_version(request, target.version):
+        if not await self._has_version(request, target.version):
             return await self._pass_on(request)  # nova's own 404
         if call is Call.LISTING:
             return await self._list(request)
-        caller = await self._prove(request, stale=call in (Call.SHARED, Call.PEER_DATA, Call.LAST_ERROR))
+        proven = await self._prove(request, target)
+        if isinstance(proven, Answer):
+            return proven
         try:
             if call is Call.META_DATA:
-                return await self._read_meta_data(request, target, caller)
+                return await self._read_meta_data(request, target, proven)
             methods, handler = self._handlers[call]
             if request.method not in methods:
                 raise MethodUnsupported(
                     f"{request.method} is not for {call.value}: use {' or '.join(methods)}", method=request.method
                 )
-            return await handler(request, target, caller)
+            return await handler(request, target, proven)
         except PeerdataError as error:
-            await self._remember(error, request, target, caller)
+            await self._remember(error, request, target, proven.caller)
             raise
 
-    async def _prove(self, request: Request, *, stale: bool) -> Instance:
+    async def _has_version(self, request: Request, version: str) -> bool:
         try:
-            return self._identity.recall(request) or await self._identity.prove(request, stale=stale)
+            return version == "latest" or await self._behind.has_version(request, version)
         except IdentityRefused as error:
-            named = [rules.printable((request.header(name) or b"-").decode("latin-1")) for name in _NAMING_HEADERS]
-            LOG.warning("Refused %s, which names instance %s of tenant %s: %s", request.client, *named, error.code)
+            self._log_refused(request, error.code)
             raise
+
+    async def _prove(self, request: Request, target: Target) -> Proven | Answer:
+        """Who is asking. An answer is nova's own refusal, where that is what the caller asked nova for."""
+        try:
+            caller = self._identity.recall(request)
+            if caller is not None:
+                return Proven(caller)
+            if target.call not in _PROVEN_BY_DOCUMENT:
+                return Proven(await self._identity.prove(request, stale=target.call in _OLD_PROOF_SERVES))
+            # What a cluster needs of it is the same in each version.
+            version = "latest" if target.call is Call.CLUSTER else target.version
+            reading = await self._behind.read_document(request, version)
+            if isinstance(reading, Reading):
+                return Proven(reading.caller, reading)
+            if target.call is not Call.META_DATA:
+                raise refusal(reading.status)
+        except IdentityRefused as error:
+            self._log_refused(request, error.code)
+            raise
+        if reading.status < 500:
+            self._log_refused(request, f"nova answered {reading.status}")
+        return reading
+
+    def _log_refused(self, request: Request, reason: str) -> None:
+        """One line for each of a few, then for many: whoever is not proven must not be able to fill a disk."""
+        instance, tenant = (
+            rules.printable((request.header(name) or b"-").decode("latin-1")) for name in _NAMING_HEADERS
+        )
+        line = f"Refused {request.client}, which names instance {instance} of tenant {tenant}: {reason}"
+        self._refused.warn(reason, line)
 
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
         """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""
@@ -258,7 +303,7 @@ class InstanceApi:
         body = b"\n".join([answer.body.rstrip(b"\n"), *(path.encode() for path in LISTED)])
         return Answer(200, body, answer.content_type, answer.headers)
 
-    async def _read_meta_data(self, request: Request, target: Target, caller: Instance) -> Answer:
+    async def _read_meta_data(self, request: Request, target: Target, proven: Proven) -> Answer:
         if request.method in ("PUT", "DELETE", "PATCH"):
             raise MethodUnsupported(
                 f"{request.method} is not for meta_data.json: GET reads it, POST .../metadata publishes",
@@ -266,38 +311,41 @@ class InstanceApi:
             )
         if request.fault:
             raise request.fault
-        answer, document = await self._behind.read_document(request, caller, target.version)
-        if document is None:
-            assert answer is not None
-            return answer
-        _check_same(document, caller)
-        own = await self._discovery.read_own(caller)
-        return answer if answer and not own else answers.answer_document(_merge(document, own))
+        reading = proven.reading or await self._behind.read_document(request, target.version)
+        if isinstance(reading, Answer):
+            return reading
+        own = await self._discovery.read_own(reading.caller)
+        if reading.answer and not own:
+            return reading.answer
+        return answers.answer_document(documents.merge(reading.document, own))
 
     # What is ours alone
 
-    async def _publish(self, request: Request, target: Target, caller: Instance) -> Answer:
+    async def _publish(self, request: Request, target: Target, proven: Proven) -> Answer:
         meta, shared = publishing.understand(parameters(target.query), request.body, request.fault)
         self._publisher.check(meta)
         # The document first: it is the answer, and it says what the owner has set. Without nova nothing is stored.
-        document = await self._read_document(request, target, caller)
-        own = await self._publisher.publish(caller, meta, shared=shared, owned=_owned(document), now=int(self._now()))
-        return answers.answer_document(_merge(document, own))
+        document = await self._read_document(request, target, proven)
+        own = await self._publisher.publish(
+            proven.caller, meta, shared=shared, owned=documents.owned(document), now=int(self._now())
+        )
+        return answers.answer_document(documents.merge(document, own))
 
-    async def _read_document(self, request: Request, target: Target, caller: Instance) -> Document:
+    async def _read_document(self, request: Request, target: Target, proven: Proven) -> Document:
         """The caller's document, without which nothing is stored."""
-        answer, document = await self._behind.read_document(request, caller, target.version)
-        if document is None:
-            assert answer is not None
-            if answer.status == 404:
-                raise InstanceUnknown("nova does not know this instance in this project any more; nothing was stored")
-            raise UpstreamFailed(
-                f"nova did not give the metadata document (status {answer.status}); nothing was stored"
-            )
-        _check_same(document, caller)
-        return document
+        if proven.reading:
+            return proven.reading.document
+        reading = await self._behind.read_document(request, target.version)
+        if isinstance(reading, Reading):
+            if reading.caller != proven.caller:  # the proof was too old just now, and the address is another's
+                raise UpstreamFailed("nova answered for another instance than before; nothing was stored, try again")
+            return reading.document
+        if reading.status == 404:
+            raise InstanceUnknown("nova does not know this instance in this project any more; nothing was stored")
+        raise UpstreamFailed(f"nova did not give the metadata document (status {reading.status}); nothing was stored")
 
-    async def _read_board(self, request: Request, target: Target, caller: Instance) -> Answer:
+    async def _read_board(self, request: Request, target: Target, proven: Proven) -> Answer:
+        caller = proven.caller
         # What is wrong with the request is said without asking the store, which may be away.
         read = self._reads_of_boards[target.call]
         read(target, caller, Board(0))
@@ -328,7 +376,8 @@ class InstanceApi:
         body = _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s)
         return Answer(200, body, account=caller.project_id)
 
-    async def _answer_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
+    async def _answer_cluster(self, request: Request, target: Target, proven: Proven) -> Answer:
+        caller = proven.caller
         rolls.check_name(target.cluster)
         if request.method != "POST":
             only(target.call, target.query)
@@ -341,12 +390,13 @@ class InstanceApi:
         owned: Mapping[str, str] = {}
         if meta:
             self._publisher.check(meta)
-            owned = _owned(await self._read_document(request, target, caller))
+            owned = documents.owned(await self._read_document(request, target, proven))
         now = int(self._now())
         roll = await self._clusters.enter(caller, target.cluster, plan, meta=meta, owned=owned, now=now)
         return self._show(target, caller, roll)
 
-    async def _confirm_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
+    async def _confirm_cluster(self, request: Request, target: Target, proven: Proven) -> Answer:
+        caller = proven.caller
         rolls.check_name(target.cluster)
         term = rolls.understand_term(target.query, request.body, request.fault)
         return self._show(target, caller, await self._clusters.confirm(caller, target.cluster, term))
@@ -358,11 +408,11 @@ class InstanceApi:
         body = rolls.render_roll(target.cluster, roll, caller.uuid, poll_after_s)
         return Answer(200, body, account=caller.project_id)
 
-    async def _read_last_error(self, request: Request, target: Target, caller: Instance) -> Answer:
+    async def _read_last_error(self, request: Request, target: Target, proven: Proven) -> Answer:
         only(target.call, target.query)
         if request.fault:
             raise request.fault
-        refusal = await self._refusals.last(caller, now=int(self._now()))
+        refusal = await self._refusals.last(proven.caller, now=int(self._now()))
         if refusal is None:
             return answers.answer_json({"error": None})
         time_text = datetime.fromtimestamp(refusal.refused_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -390,26 +440,6 @@ def _count(target: Target, status: int, began: float) -> None:
     number.inc()
     if not target.waits:  # it takes as long as it asked for
         seconds.observe(time.perf_counter() - began)
-
-
-def _check_same(document: Document, caller: Instance) -> None:
-    """A proof may be older than the address or the load balancer's table behind it."""
-    if document.get("uuid") != caller.uuid or document.get("project_id", caller.project_id) != caller.project_id:
-        raise UpstreamFailed("nova answered for another instance than the one that is known by this address; try again")
-
-
-def _merge(document: Document, own: Mapping[str, Entry]) -> Document:
-    """*document* with the instance's own keys in ``meta``; set by itself first, they are not the owner's to change."""
-    if not own:
-        return document
-    meta = {**document.get("meta", {}), **prefixed((key, entry.value) for key, entry in own.items())}
-    return {**document, "meta": meta}
-
-
-def _owned(document: Document) -> dict[str, str]:
-    """What the owner set through nova under names of ours, without the prefix."""
-    meta = document.get("meta", {})
-    return {key.removeprefix(PREFIX): value for key, value in meta.items() if key.startswith(PREFIX)}
 
 
 def _read_since(text: str | None) -> int | None:

@@ -11,12 +11,12 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from peerdata.api.documents import Reading
 from peerdata.errors import ServerBusy, UpstreamFailed
 from peerdata.httpd.messages import Answer, Request, Settle
-from peerdata.identity.instance import OLD_PROOF_PATIENCE_S, RETRY_S, Identity
-from peerdata.model import Instance
+from peerdata.identity.interface import Found, Identity
+from peerdata.identity.proofs import OLD_PROOF_PATIENCE_S, RETRY_S
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
 from peerdata.upstream.versions import NOVA_VERSIONS
 
@@ -34,38 +34,41 @@ class BehindNova:
         self._identity = identity
         self._clock = clock
         self._versions = NOVA_VERSIONS
-        self._told = False
+        self._answered = False
         self._ask_again_at = -math.inf
         self._asking: asyncio.Task[None] | None = None
 
-    async def read_document(
-        self, request: Request, _caller: Instance, version: str
-    ) -> tuple[Answer, dict[str, Any] | None]:
+    async def read_document(self, request: Request, version: str) -> Reading | Answer:
         """Source: `api.instance.Behind`."""
-        answer, document = await self._nova.read_document(version, self._identity.asking_headers(request))
-        return _as_answer(answer), document
+        found = await self._identity.read_document(request, version)
+        if isinstance(found, Found):
+            return Reading(found.instance, found.document, _as_answer(found.answer))
+        return _as_answer(found)
 
     async def has_version(self, request: Request, version: str) -> bool:
         """By nova's own list, or by the last known one while nova is away."""
-        if self._clock() >= self._ask_again_at:
-            # Only who is somebody may have nova asked; the error is this caller's own.
-            await self._identity.prove(request, stale=True)
+        known = self._answered or version in self._versions
+        if self._clock() >= self._ask_again_at or not known:
+            # Only for headers that may be somebody's; of whom, nova says when it is asked for more than a list.
+            self._identity.recall(request)
             if self._asking is None:
                 self._asking = asyncio.ensure_future(self._ask_versions(self._identity.asking_headers(request)))
-            # Once nova has told its list, nobody waits long for it to tell it again.
-            await asyncio.wait({self._asking}, timeout=OLD_PROOF_PATIENCE_S if self._told else None)
+            # Nobody waits long for the list to say what is known already, or once nova has failed to give it.
+            done, _ = await asyncio.wait({self._asking}, timeout=OLD_PROOF_PATIENCE_S if known else None)
+            if not done:
+                self._ask_again_at = self._clock() + RETRY_S
         return version in self._versions
 
     async def _ask_versions(self, headers: Headers) -> None:
         """Bring the list up to date; while nova is away the last known one serves."""
         try:
             self._versions = await self._nova.read_versions(headers)
-            self._told = True
             self._ask_again_at = self._clock() + VERSIONS_KEPT_S
         except (UpstreamFailed, ServerBusy) as error:
             LOG.warning("Nova's list of versions is not to be had, the last known one serves: %s", error)
             self._ask_again_at = self._clock() + RETRY_S
         finally:
+            self._answered = True
             self._asking = None
 
     def pass_on(self, request: Request, settle: Settle) -> None:

@@ -11,11 +11,11 @@ import io
 import os
 from typing import Any
 
+from peerdata.api.documents import Reading
 from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
 from peerdata.httpd.messages import Answer, Request, Settle
-from peerdata.identity.instance import Identity
-from peerdata.model import Instance
+from peerdata.identity.interface import Identity
 from peerdata.service.rules import printable
 from peerdata.upstream import versions
 from peerdata.upstream.inventory import Inventory, Listed
@@ -28,12 +28,13 @@ class Standalone:
         self._identity = identity
         self._inventory = inventory
 
-    async def read_document(self, _request: Request, caller: Instance, version: str) -> tuple[None, dict[str, Any]]:
+    async def read_document(self, request: Request, version: str) -> Reading:
         """Source: `api.instance.Behind`."""
+        caller = await self._identity.prove(request)
         listed = self._inventory.describe(caller)
         if listed is None:
             raise InstanceUnknown(f"the inventory has no instance {caller.uuid} any more")
-        return None, _document(listed, version)
+        return Reading(caller, _document(listed, version), None)
 
     async def has_version(self, _request: Request, version: str) -> bool:
         """Source: `api.instance.Behind`."""

@@ -76,6 +76,17 @@ refusal = Table(
     sqlite_with_rowid=False,
 )
 
+proof = Table(
+    "proof",
+    metadata,
+    Column("uuid", _UUID, primary_key=True),  # of the instance; a uuid has one project, so the last one proven counts
+    Column("project_id", _PROJECT, nullable=False),  # as nova's document names it
+    Column("proven_at", BigInteger, nullable=False),  # nova last knew it, UTC, whole seconds since 1970; 0: never
+    Column("disowned_at", BigInteger, nullable=False),  # nova has refused it since, likewise; 0: it has not
+    Index(None, "proven_at"),
+    sqlite_with_rowid=False,
+)
+
 restoration = Table(
     "restoration",
     metadata,

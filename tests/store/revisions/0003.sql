@@ -12,3 +12,6 @@ INSERT INTO entry VALUES ('green', '20e00000-0000-4000-8000-000000000009', 'etcd
 INSERT INTO removal VALUES ('blue', 5, 'ca201000-0000-4000-8000-000000000003');
 INSERT INTO refusal VALUES ('blue', 'b0b00000-0000-4000-8000-000000000002', '{"code": "peerdata.key.taken"}', 'POST /openstack/latest/metadata', 1795000004);
 INSERT INTO restoration VALUES (0);
+INSERT INTO cluster VALUES ('blue', 'etcd', 3, 'all', FALSE, 2, TRUE, 4);
+INSERT INTO member VALUES ('blue', 'etcd', 'a11ce000-0000-4000-8000-000000000001', 1, TRUE);
+INSERT INTO member VALUES ('blue', 'etcd', 'b0b00000-0000-4000-8000-000000000002', 3, FALSE);

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from peerdata.errors import UpstreamSilent
+from peerdata.identity.kept import KeptProofs
+from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, Nova, NovaAnswer
 
 SECRET = "between us"
@@ -29,6 +31,8 @@ class FakeNova(Nova):
 
     def __init__(self) -> None:
         self.questions: list[dict[bytes, bytes]] = []
+        self.versions: list[str] = []
+        """Of which version each question was."""
         self.documents: dict[bytes, dict[str, Any]] = {
             key: {"uuid": uuid, "project_id": PROJECT}
             for uuid, address in ((ALICE, b"10.0.0.1"), (BOB, b"10.0.0.2"))
@@ -44,13 +48,16 @@ class FakeNova(Nova):
     async def read_document(self, version: str, headers: Headers) -> tuple[NovaAnswer, dict[str, Any] | None]:
         given = dict(headers)
         self.questions.append(given)
+        self.versions.append(version)
         self.asked.set()
         await self.may_answer.wait()
         if self.status == 0:
             raise UpstreamSilent("nova did not answer within 20 s; try again")
         document = self.documents.get(given.get(b"x-instance-id", given.get(b"x-forwarded-for", b"")))
         status = 404 if self.status == 200 and document is None else self.status
-        answer = NovaAnswer(status, b"application/json", (), b"")
+        answer = NovaAnswer(status, b"application/json", (), b"%d" % len(self.questions))
+        if document and version < "2015-10-15":
+            document = {name: value for name, value in document.items() if name != "project_id"}
         return answer, document if status == 200 else None
 
 
@@ -76,3 +83,21 @@ def through_neutron(uuid: str = ALICE, tenant: str = PROJECT, **more: bytes) -> 
         (b"x-instance-id-signature", sign(uuid.encode())),
     ]
     return Asking([*headers, *((name.replace("_", "-").encode(), value) for name, value in more.items())])
+
+
+class FakeKept(KeptProofs):
+    """Other servers' proofs, as a test says; what is noted is seen at once."""
+
+    def __init__(self) -> None:
+        self.found: dict[Instance, tuple[bool, float]] = {}
+        """Known or not, and seconds ago."""
+        self.noted: list[tuple[Instance, bool]] = []
+        self.reads = 0
+
+    def note(self, instance: Instance, *, known: bool) -> None:
+        self.noted.append((instance, known))
+        self.found[instance] = (known, 0.0)
+
+    async def find(self, instance: Instance) -> tuple[bool, float] | None:
+        self.reads += 1
+        return self.found.get(instance)

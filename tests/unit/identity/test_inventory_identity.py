@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from peerdata.errors import InstanceUnknown
-from peerdata.identity.instance import InventoryIdentity, TrustedProxies
+from peerdata.identity.inventory import InventoryIdentity
+from peerdata.identity.proxies import TrustedProxies
 from peerdata.model import Instance
 from peerdata.upstream.inventory import Inventory
 

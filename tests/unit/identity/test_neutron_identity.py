@@ -11,7 +11,8 @@ from peerdata.errors import (
     UpstreamFailed,
     UpstreamSilent,
 )
-from peerdata.identity.instance import NeutronIdentity, Proofs
+from peerdata.identity.neutron import NeutronIdentity
+from peerdata.identity.proofs import Proofs
 from peerdata.model import Instance
 
 from .fakes import ALICE, BOB, PROJECT, SECRET, Asking, Clock, FakeNova, sign, through_neutron

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from peerdata.errors import IdentityRefused, InstanceUnknown, ServerBusy, SignatureWrong, UpstreamFailed, UpstreamSilent
-from peerdata.identity.instance import Proofs
+from peerdata.identity.proofs import Proofs, Question
 from peerdata.model import Instance
 
 from .fakes import ALICE, BOB, PROJECT, Clock, FakeNova
@@ -23,7 +23,7 @@ def proofs(nova: FakeNova, clock: Clock) -> Proofs:
 
 
 async def prove(proofs: Proofs, uuid: str = ALICE, *, stale: bool = False) -> Instance:
-    return await proofs.prove(uuid, [(b"x-instance-id", uuid.encode())], stale=stale)
+    return await proofs.prove(Question(uuid, [(b"x-instance-id", uuid.encode())]), stale=stale)
 
 
 async def test_nova_is_asked_once_within_the_lifetime(proofs: Proofs, nova: FakeNova, clock: Clock) -> None:
@@ -235,9 +235,9 @@ async def test_while_nova_is_slow_only_the_first_reader_with_an_old_proof_waits_
     await prove(proofs)
     clock.now += 300
     nova.may_answer.clear()
-    monkeypatch.setattr("peerdata.identity.instance.OLD_PROOF_PATIENCE_S", 0.01)
+    monkeypatch.setattr("peerdata.identity.proofs.OLD_PROOF_PATIENCE_S", 0.01)
     assert await prove(proofs, stale=True) == PROVEN
-    monkeypatch.setattr("peerdata.identity.instance.OLD_PROOF_PATIENCE_S", 60)
+    monkeypatch.setattr("peerdata.identity.proofs.OLD_PROOF_PATIENCE_S", 60)
     async with asyncio.timeout(5):
         assert await prove(proofs, stale=True) == PROVEN
     nova.may_answer.set()

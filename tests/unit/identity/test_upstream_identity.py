@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import pytest
 
 from peerdata.errors import IdentityRepeated, InstanceUnknown
-from peerdata.identity.instance import Proofs, TrustedProxies, UpstreamIdentity
+from peerdata.identity.proofs import Proofs
+from peerdata.identity.proxies import TrustedProxies
+from peerdata.identity.upstream import UpstreamIdentity
 from peerdata.model import Instance
 
 from .fakes import ALICE, BOB, PROJECT, Asking, Clock, FakeNova

@@ -38,8 +38,7 @@ class Service:
                 """Nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        # As an instance of the stand-in has it, so that it is asked again soon.
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/as/0e"
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def say(self, *answers: Any) -> None:
         """Each a status with a page, bytes, or what becomes JSON."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from peerdata import testing
-from peerdata.__main__ import GUEST
+from peerdata.__main__ import GUEST_COMMANDS
 from peerdata.guest.cli import COMMANDS, EXIT_CODES
 
 from .conftest import SOURCE, Run
@@ -227,11 +227,14 @@ def test_the_json_of_join_is_the_whole_verdict_whatever_it_is(cloud: testing.Clo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["gap_addr=", "--format", "galera"], "gap_addr is no address: ''; nothing was published"),
-        (["gap_addr=$IP"], "gap_addr is no address: '$IP'; nothing was published"),
-        (["addr=no address", "--format", "etcd"], "addr is no address: 'no address'; nothing was published"),
-        (["a=:1", "--address-key", "a", "--format", "etcd"], "a is no address: ':1'; nothing was published"),
-        (["gap_addr=10.0.0.1", "gap_name=no name", "--format", "etcd"], "gap_name is no name: 'no name'; nothing"),
+        (["gap_addr=", "--format", "galera"], "gap_addr is not an address: ''; nothing was published"),
+        (["gap_addr=$IP"], "gap_addr is not an address: '$IP'; nothing was published"),
+        (["addr=no address", "--format", "etcd"], "addr is not an address: 'no address'; nothing was published"),
+        (["a=:1", "--address-key", "a", "--format", "etcd"], "a is not an address: ':1'; nothing was published"),
+        (
+            ["gap_addr=10.0.0.1", "gap_name=no name", "--format", "etcd"],
+            "gap_name is not a valid name: 'no name'; nothing",
+        ),
     ],
 )
 def test_an_own_address_that_is_none_is_told_before_it_is_published_for_good(
@@ -261,7 +264,7 @@ def test_an_address_that_was_published_for_good_and_is_none_is_told_before_joini
     one = cloud.instance()
     publish(one, db_addr="")
     done = run(one, "join", "db", "--size", "1", "--format", "galera")
-    assert (done.returncode, done.stdout, "take another name" in done.stderr) == (1, "", True)
+    assert (done.returncode, done.stdout, "use another name" in done.stderr) == (1, "", True)
     assert all(request.startswith("GET") for request in cloud.requests[1:])
 
 
@@ -276,7 +279,7 @@ def test_in_a_formed_cluster_a_member_without_an_address_keeps_nobody_from_start
     run(three, "join", "db", "--size", "3")
     done = run(two, *words, "db_addr=10.0.0.2")
     assert (done.returncode, done.stdout) == (0, "gcomm://10.0.0.1,10.0.0.2\n")
-    assert f"instance {three.uuid}: db_addr is no address: 'oops:'; left out" in done.stderr
+    assert f"instance {three.uuid}: db_addr is not an address: 'oops:'; left out" in done.stderr
 
 
 def test_the_myid_of_the_page_is_the_number_in_everybodys_list(
@@ -310,13 +313,13 @@ def test_zookeepers_numbers_are_refused_outside_of_join_before_anything_is_waite
 ) -> None:
     for words in (["peers"], ["wait", "--count", "9"], ["watch"]):
         done = run(cloud.instance(), *words, "--format", "zookeeper")
-        assert (done.returncode, "for `join` alone" in done.stderr) == (2, True)
+        assert (done.returncode, "for `join` only" in done.stderr) == (2, True)
     assert cloud.requests == []
 
 
 def test_a_url_that_was_copied_from_curl_is_refused_with_the_right_form(cloud: testing.Cloud, run: Run) -> None:
     done = run(f"{cloud.url}/openstack/latest", "whoami")
-    assert (done.returncode, f"host and port, {cloud.url}: not" in done.stderr) == (2, True)
+    assert (done.returncode, f"host and port: use {cloud.url}, not" in done.stderr) == (2, True)
     assert cloud.requests == []
 
 
@@ -397,10 +400,10 @@ def test_a_reader_that_goes_away_is_no_traceback(cloud: testing.Cloud, environme
 
 
 def test_the_commands_are_known_before_anything_is_imported() -> None:
-    assert tuple(COMMANDS) == GUEST
+    assert tuple(COMMANDS) == GUEST_COMMANDS
 
 
-@pytest.mark.parametrize("command", GUEST)
+@pytest.mark.parametrize("command", GUEST_COMMANDS)
 def test_every_help_has_the_exit_codes(run: Run, command: str) -> None:
     done = run("http://127.0.0.1:1", command, "--help")
     assert done.returncode == 0
@@ -409,7 +412,7 @@ def test_every_help_has_the_exit_codes(run: Run, command: str) -> None:
 
 def test_one_help_shows_the_guests_and_the_operators_commands(run: Run) -> None:
     shown = run("", "--help").stdout
-    assert all(f"    {command} " in shown for command in (*GUEST, "serve", "settings"))
+    assert all(f"    {command} " in shown for command in (*GUEST_COMMANDS, "serve", "settings"))
 
 
 def test_a_guest_imports_nothing_of_the_service_and_nothing_that_is_slow(

@@ -33,7 +33,7 @@ def test_through_an_old_agent_reasons_are_read_again(run: Run) -> None:
         done = run(cloud.instance(), "doctor")
     assert done.returncode == 0
     assert "note  reasons:" in done.stdout
-    assert "ok    body: a body that comes after the headers arrives" in done.stdout
+    assert "ok    body: a body that is sent after the headers arrives" in done.stdout
 
 
 def test_without_peerdata_it_sends_to_the_operator(run: Run) -> None:
@@ -43,8 +43,8 @@ def test_without_peerdata_it_sends_to_the_operator(run: Run) -> None:
     assert "do: ask the operator" in done.stdout
 
 
-def refuse(place: wire.Place, *_: object) -> wire.Answer:
-    raise wire.NotConnected(f"{place} cannot be reached: network is unreachable")
+def refuse(server: wire.Server, *_: object) -> wire.Answer:
+    raise wire.NotConnected(f"{server} cannot be reached: network is unreachable")
 
 
 def test_without_a_route_it_says_where_to_look() -> None:
@@ -80,21 +80,21 @@ def test_a_page_for_a_browser_is_no_metadata_service(page: wire.Answer) -> None:
         "an HTML page (a login page or another web server), not a metadata service",
     )
     assert "is set" in doctor.check_service(page, doctor.set_by_hand({"PEERDATA_URL": "http://x"})).advice
-    assert "does not know who asks" in doctor.check_service(answer(404, b"<html>")).message, "the agent's own page"
+    assert "does not know this instance" in doctor.check_service(answer(404, b"<html>")).message, "the agent's own page"
 
 
 def test_another_listener_is_told_from_an_instance_that_is_not_known() -> None:
     found = doctor.check_service(answer(404, refusal("peerdata.path.unknown")))
     assert "another listener" in found.message
     found = doctor.check_service(answer(404, refusal("peerdata.identity.unknown")))
-    assert found.message == "it does not know who asks (404): why"
+    assert found.message == "it does not know this instance (404): why"
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://x:\u00b2", "http://\u00fcx", "http://x/\u00fc"])
 def test_a_url_that_is_none_is_a_finding(run: Run, url: str) -> None:
     done = run(url, "doctor")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "mend or unset PEERDATA_URL" in done.stdout
+    assert "correct or unset PEERDATA_URL" in done.stdout
 
 
 def test_without_time_it_still_waits_for_each_answer(cloud: testing.Cloud, run: Run) -> None:
@@ -120,7 +120,7 @@ def test_a_body_that_is_lost_is_told_by_its_code_also_behind_an_old_agents_page(
     lost = refusal("peerdata.body.empty")
     assert "gets lost" in doctor.check_body(answer(400, lost), answer(200, lost)).message
     assert "gets lost" in doctor.check_body(answer(400, b"<html>"), answer(200, lost)).message
-    assert "not to be told" in doctor.check_body(answer(503), answer(503)).message
+    assert "unknown: the answer" in doctor.check_body(answer(503), answer(503)).message
 
 
 def test_an_instance_that_nova_and_peerdata_tell_apart_is_wrong() -> None:

@@ -109,7 +109,7 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, kind: str, throug
         named = tmp_path / through
         named.symlink_to("peers")
     before = {one.name: one.lstat().st_mode for one in tmp_path.iterdir()}
-    with pytest.raises(Unusable, match="is no regular file"):
+    with pytest.raises(Unusable, match="is not a regular file"):
         write_if_changed(str(named), "x")
     assert {one.name: one.lstat().st_mode for one in tmp_path.iterdir()} == before
     if kind == "device":
@@ -120,7 +120,7 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, kind: str, throug
 def test_a_pipe_behind_a_name_that_leads_to_it_is_no_file() -> None:
     reading, writing = os.pipe()
     try:
-        with pytest.raises(Unusable, match="is no regular file"):
+        with pytest.raises(Unusable, match="is not a regular file"):
             write_if_changed(f"/dev/fd/{writing}", "x")
     finally:
         os.close(reading)

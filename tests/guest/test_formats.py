@@ -17,7 +17,7 @@ from peerdata.guest.errors import Misused, Unusable
 from peerdata.guest.formats import FORMATS, render
 from peerdata.guest.formats import template as templates
 from peerdata.guest.formats.nodes import Options, View
-from peerdata.guest.words import Peer, Verdict
+from peerdata.guest.model import Peer, Verdict
 
 THREE = (
     Peer("u-1", {"addr": "10.0.0.11", "name": "one"}, 4),
@@ -32,10 +32,11 @@ def view(*peers: Peer, **options: Any) -> View:
 
 def verdict(word: str, *peers: Peer, founders: str = "all") -> View:
     members = tuple(
-        peer._replace(place=number, founder=word == "bootstrap") for number, peer in enumerate(peers or THREE)
+        peer._replace(position=number, founder=word == "bootstrap" and (founders == "all" or peer.uuid == "u-2"))
+        for number, peer in enumerate(peers or THREE)
     )
-    told = Verdict("etcd", word, 3, founders, False, 2, 1, word == "join", members, "why", "u-2", 42, 1.0)
-    return View(members, "u-2", Options(prefix="etcd_"), told)
+    given = Verdict("etcd", word, 3, founders, False, 2, 1, word == "join", members, "why", "u-2", 42, 1.0)
+    return View(members, "u-2", Options(prefix="etcd_"), given)
 
 
 @pytest.mark.parametrize(
@@ -126,16 +127,16 @@ def test_the_ordinal_is_the_number_of_a_zookeeper() -> None:
     assert render("zookeeper", members) == (
         "server.1=10.0.0.11:2888:3888;2181\nserver.2=10.0.0.12:2888:3888;2181\nserver.3=[fd00::13]:2888:3888;2181\n"
     )
-    later = members._replace(peers=tuple(peer._replace(place=peer.place + 5) for peer in members.peers))
+    later = members._replace(peers=tuple(peer._replace(position=peer.position + 5) for peer in members.peers))
     assert render("zookeeper", later).startswith("server.6=")
 
 
 def test_outside_of_join_nobody_is_given_a_number_that_would_be_another_servers() -> None:
-    with pytest.raises(Misused, match="`join` alone"):
+    with pytest.raises(Misused, match="`join` only"):
         render("zookeeper", view())
     for asked in ("${ordinal}", "$ordinal"):
         template = f"# $$ordinal\n%for peer\n{asked} ${{name}}\n%end\n"
-        with pytest.raises(Misused, match=r"line 3 .*`join` alone"):
+        with pytest.raises(Misused, match=r"line 3 .*`join` only"):
             templates.render(template, view()._replace(peers=()))
         assert templates.render(template, verdict("join")) == "# $ordinal\n0 one\n1 two\n2 u-3\n"
 
@@ -187,7 +188,7 @@ def test_who_joins_is_never_left_out_of_its_own_list(name: str) -> None:
 @pytest.mark.parametrize("name", ["galera", "hosts", "addresses"])
 def test_who_would_have_nobody_left_to_join_is_told_so(name: str) -> None:
     bad = Peer("u-1", {"addr": "10.0.0.1", "name": "no name!"}, 1)
-    with pytest.raises(Unusable, match="nobody would be left"):
+    with pytest.raises(Unusable, match="none to join"):
         render(name, verdict("join", bad, THREE[1]))
     assert "10.0.0.12" in render(name, verdict("join", THREE[1])), "the only member there is"
 

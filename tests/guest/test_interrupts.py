@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from peerdata import testing
-from peerdata.guest import Guest, commands
+from peerdata.guest import Guest, hooks
 
 # Each presses Ctrl-C at one point and then runs the command, as Python does when the signal falls just there.
 IN_PLACE = """
@@ -108,12 +107,12 @@ def test_a_command_that_cannot_be_run_is_a_line_and_a_ctrl_c_meanwhile_counts(mo
         raise OSError(12, "no memory")
 
     monkeypatch.setattr(subprocess, "Popen", fail)
-    err = io.StringIO()
-    assert commands._run("true", err, "", {}) == 1
-    assert err.getvalue() == "peerdata: the command cannot be run: cannot allocate memory: true\n"
+    warnings: list[str] = []
+    assert hooks.run("true", warnings.append, environment={}) == 1
+    assert warnings == ["the command cannot be run: cannot allocate memory: true"]
     pressed = True
     with pytest.raises(KeyboardInterrupt):
-        commands._run("true", err, "", {})
+        hooks.run("true", warnings.append, environment={})
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -36,7 +36,9 @@ def clock() -> Clock:
 @pytest.fixture
 def make_guest(clock: Clock, tmp_path: Path) -> Any:
     def make(instance: testing.Instance, state: str = "") -> Guest:
-        return Guest(instance.url, state=state, clock=clock, sleep=clock.sleep, now=lambda: 1_000_000.0)
+        return Guest(
+            instance.url, state=state, min_poll_s=0.01, clock=clock, sleep=clock.sleep, now=lambda: 1_000_000.0
+        )
 
     return make
 
@@ -96,20 +98,30 @@ def test_the_pace_of_the_service_is_kept(make_guest: Any, clock: Clock) -> None:
         assert len(cloud.requests) == 11  # at 0, 4, ... 36 and 39
 
 
-@pytest.mark.parametrize("told", [0, 1e-9, 0.3, -1, float("nan"), None])
-def test_no_service_is_asked_more_than_once_a_second(clock: Clock, told: Any) -> None:
-    """Whatever it asks for; only the stand-in may, so that tests are quick."""
-    body = {"revision": 1, "full": True, "self": "0e", "peers": [], "removed": [], "poll_after_s": told}
+@pytest.mark.parametrize("poll_after_s", [0, 1e-9, 0.3, -1, float("nan"), None])
+def test_a_service_is_polled_at_most_once_a_second_whatever_it_asks_for(clock: Clock, poll_after_s: Any) -> None:
+    asked = poll_times(clock, poll_after_s)
+    assert 4 <= len(asked) <= 21
+
+
+def test_a_test_may_poll_more_often_but_never_more_often_than_it_allows(clock: Clock) -> None:
+    asked = poll_times(clock, 0, min_poll_s=0.1)
+    assert len(asked) == pytest.approx(201, abs=1)
+
+
+def poll_times(clock: Clock, poll_after_s: Any, **options: Any) -> list[float]:
+    """When a service with that ``poll_after_s`` is polled in 20 s."""
+    body = {"revision": 1, "full": True, "self": "0e", "peers": [], "removed": [], "poll_after_s": poll_after_s}
     asked: list[float] = []
 
     def exchange(*_: Any) -> wire.Answer:
         asked.append(clock.time)
         return wire.Answer(200, {}, json.dumps(body).encode(), "10.0.0.11")
 
-    guest = Guest("http://198.51.100.1", state="", exchange=exchange, clock=clock, sleep=clock.sleep)
+    guest = Guest("http://198.51.100.1", state="", exchange=exchange, clock=clock, sleep=clock.sleep, **options)
     with pytest.raises(NotYet):
         guest.wait(1, timeout_s=20)
-    assert 4 <= len(asked) <= 21
+    return asked
 
 
 def test_calls_that_share_a_time_end_together(clock: Clock) -> None:
@@ -182,7 +194,7 @@ def test_a_list_that_another_machine_kept_is_not_believed(
     """It lay in the image that this instance was started from."""
     instance = cloud.instance()
     make_guest(instance, str(tmp_path)).peers()
-    monkeypatch.setattr("peerdata.guest.memory._machine", lambda: "another")
+    monkeypatch.setattr("peerdata.guest.state._machine", lambda: "another")
     assert make_guest(instance, str(tmp_path)).last_good() is None
 
 
@@ -234,7 +246,7 @@ def test_a_founder_that_was_replaced_cannot_confirm(cloud: testing.Cloud, make_g
     instance.remove()
     again = two.join("db", 2)
     assert (again.verdict, again.term) == ("bootstrap", 2)
-    with pytest.raises(Refused, match="no founder") as caught:
+    with pytest.raises(Refused, match="not a founder") as caught:
         two.formed("db", 1)
     assert caught.value.code == "peerdata.cluster.not_founder"
     assert two.formed("db", 2).formed

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peerdata.guest.answers import apply, read_me, read_verdict
 from peerdata.guest.errors import NotReached
-from peerdata.guest.words import Peer, PeerList, apply, read_me, read_verdict
+from peerdata.guest.model import Peer, PeerList
 
 
 def told(**members: Any) -> dict[str, Any]:

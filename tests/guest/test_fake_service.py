@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from peerdata import testing
-from peerdata.guest import Guest, wire
+from peerdata.guest import Guest, Refused, wire
 
 from ..live.service import BLUE, GREEN, Service
 
@@ -61,9 +61,9 @@ class Both:
     def hear(self, number: int, method: str, path: str, body: bytes = b"") -> list[tuple[int, Any]]:
         """The answers of both, asked at the same time."""
         stand_in = wire.parse_url(self._instances[number].url)
-        real = wire.Place("127.0.0.1", self._service.port, "", SOURCES[number])
+        real = wire.Server("127.0.0.1", self._service.port, SOURCES[number])
 
-        def hear(place: wire.Place) -> tuple[int, Any]:
+        def hear(place: wire.Server) -> tuple[int, Any]:
             got = wire.exchange(place, method, f"/openstack/latest/{path}", 10, late_body=body)
             status = 403 if got.status == 413 else got.status  # the stand-in answers as through neutron
             return status, self._same(_read(got.body))
@@ -218,6 +218,22 @@ def test_the_stand_in_holds_no_answer_longer_than_it_lives_or_the_instance_that_
         asked = wait(2)
         cloud.__exit__(None, None, None)
         assert json.loads(asked.result(5).body)["peers"] == []
+
+
+def test_each_instance_has_a_url_of_its_own_without_a_path() -> None:
+    cloud = testing.Cloud()
+    early = cloud.instance("early")
+    with cloud:
+        instances = [early, cloud.instance("one"), cloud.instance("two")]
+        assert [Guest(instance.url, state="").whoami().uuid for instance in instances] == [it.uuid for it in instances]
+        urls = [instance.url for instance in instances]
+        assert len({cloud.url, *urls}) == 4
+        assert all(url.count("/") == 2 for url in urls)
+        early.remove()
+        for url in (cloud.url, early.url):
+            with pytest.raises(Refused) as caught:
+                Guest(url, state="").whoami()
+            assert caught.value.code == "peerdata.identity.unknown"
 
 
 def test_too_many_keys_are_refused_alike(both: Both) -> None:

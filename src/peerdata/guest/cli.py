@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO, cast
 
 from peerdata import __version__
-from peerdata.guest import commands, streams
+from peerdata.guest import commands, errors, streams
 from peerdata.guest.errors import GuestError, Misused
 from peerdata.guest.progress import warn
 
@@ -58,9 +58,12 @@ def _main(arguments: list[str], out: TextIO, err: TextIO) -> int:
         command = commands.load(arguments[0])
         parser = _Parser(prog=f"peerdata {arguments[0]}", **_texts(command))
         command.add_arguments(parser)
-        # Options may stand before, between and after KEY=VALUE operands; parse_args would take the first group only.
+        # Options may come before, between and after KEY=VALUE operands; parse_args accepts only the first group.
         parsed = _unmark(parser.parse_intermixed_args(_mark_operands(arguments[1:])))
         return run(command, parsed, out, err)
+    if arguments == ["--version"]:  # without importing the commands, whose help the parser below shows
+        out.write(f"peerdata {__version__}\n")
+        return errors.DONE
     whole = argparse.ArgumentParser(
         prog="peerdata",
         description="Lets the instances of a project find each other through the metadata address.",

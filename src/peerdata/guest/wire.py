@@ -104,11 +104,11 @@ def parse_url(url: str) -> Server:
     authority, _, path = rest.partition("/")
     port = "80"
     if authority.startswith("["):
-        host, closed, behind = authority[1:].partition("]")
+        host, closed, after = authority[1:].partition("]")
         host = host.replace("%25", "%")
-        if not closed or (behind and not behind.startswith(":")):
+        if not closed or (after and not after.startswith(":")):
             raise Misused(f"'{authority}' is not an address in brackets, with or without a port")
-        port = behind[1:] or port
+        port = after[1:] or port
     else:
         host, _, given = authority.partition(":")
         port = given or port

@@ -54,17 +54,22 @@ def add_timeout(parser: ArgumentParser, default_s: float) -> None:
 
 def add_output(parser: ArgumentParser, default: str) -> None:
     """Add the options that `Output.from_arguments` reads; *default* is the format, empty: none."""
+    group = parser.add_argument_group("output")
+    form = group.add_mutually_exclusive_group()
     shown = f" (default {default})" if default else ""
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--format", choices=tuple(FORMATS), metavar="F", default=default, help=f"see below{shown}")
+    form.add_argument(
+        "--format", choices=tuple(FORMATS), metavar="F", default=default, help=f"one of the formats below{shown}"
+    )
     form.add_argument("--template", metavar="FILE", help="use a template of your own instead of a format")
-    parser.add_argument("--address-key", default="", metavar="KEY", help="the key whose value is the address")
-    parser.add_argument("--name-key", default="", metavar="KEY", help="the key whose value is the name")
-    parser.add_argument("--port", type=port, metavar="N", help="the port of addresses that have none")
-    parser.add_argument("--scheme", choices=("http", "https"), default="http", help="of etcd's URLs (default http)")
-    parser.add_argument("--domain", default="", metavar="D", help="format hosts: append D to each name")
-    parser.add_argument("--out", metavar="FILE", help="write to FILE: replaced as a whole, and only if it changes")
-    parser.add_argument("--reload", metavar="CMD", help="run CMD when FILE has changed, each time until it succeeds")
+    group.add_argument("--address-key", default="", metavar="KEY", help="the key whose value is the address")
+    group.add_argument("--name-key", default="", metavar="KEY", help="the key whose value is the name")
+    group.add_argument("--port", type=port, metavar="N", help="the port of addresses without one")
+    group.add_argument(
+        "--scheme", choices=("http", "https"), default="http", help="format etcd: the scheme of its URLs (default http)"
+    )
+    group.add_argument("--domain", default="", metavar="D", help="format hosts: append D to each name")
+    group.add_argument("--out", metavar="FILE", help="write to FILE: replaced as a whole, and only if it changes")
+    group.add_argument("--reload", metavar="CMD", help="run CMD when FILE has changed, each time until it succeeds")
 
 
 def keys_from_arguments(arguments: Namespace, guest: Guest, prefix: str) -> dict[str, str]:
@@ -102,7 +107,7 @@ def keys_from_arguments(arguments: Namespace, guest: Guest, prefix: str) -> dict
 
 def about_formats() -> str:
     """The help on formats."""
-    lines = ["formats, what they read of each peer, and their port for addresses that have none:"]
+    lines = ["formats, with what they read of each peer, and the port of addresses without one:"]
     for name, form in FORMATS.items():
         lines.append(f"  {name:<14} {form.about}")
         lines.append(f"  {'':<14}   reads {form.reads}{f'; port {form.port}' if form.port else ''}")

@@ -231,6 +231,8 @@ def test_each_instance_has_a_url_of_its_own_without_a_path() -> None:
         urls = [instance.url for instance in instances]
         assert len({cloud.url, *urls}) == 4
         assert all(url.count("/") == 2 for url in urls)
+        assert [instance.requests for instance in instances] == [["GET /openstack/latest/meta_data.json"]] * 3
+        assert len(cloud.requests) == 3
         early.remove()
         for url in (cloud.url, early.url):
             with pytest.raises(Refused) as caught:

@@ -38,6 +38,8 @@ class Instance:
         self.uuid = str(uuids.uuid4())
         self.network_data = network_data
         self.last_error: dict[str, Any] | None = None
+        self.requests: list[str] = []
+        """Method and path with query of every request of this instance, in order."""
 
     @property
     def url(self) -> str:
@@ -73,7 +75,7 @@ class Cloud:
         self.old_agent = old_agent
         self.without_peerdata = without_peerdata
         self.requests: list[str] = []
-        """Method and path with query of every request, in order."""
+        """Those of all instances, and of none, in order."""
         self.bodies = 0
         """How many requests had a body."""
         self._lock = threading.Lock()
@@ -142,7 +144,9 @@ class Cloud:
     def respond(self, instance: Instance | None, method: str, target: str, body: bytes) -> tuple[int, bytes, str]:
         """Status, body and fault of the answer to one request of *instance*; None: of an unknown caller."""
         with self._lock:
-            self.requests.append(f"{method} {target}")
+            for asked in (self, instance):
+                if asked is not None:
+                    asked.requests.append(f"{method} {target}")
             self.bodies += bool(body)
             fault = self._faults.pop(0) if self._faults else ""
             if isinstance(fault, int):

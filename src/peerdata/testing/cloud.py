@@ -144,9 +144,9 @@ class Cloud:
     def respond(self, instance: Instance | None, method: str, target: str, body: bytes) -> tuple[int, bytes, str]:
         """Status, body and fault of the answer to one request of *instance*; None: of an unknown caller."""
         with self._lock:
-            for asked in (self, instance):
-                if asked is not None:
-                    asked.requests.append(f"{method} {target}")
+            self.requests.append(f"{method} {target}")
+            if instance is not None:
+                instance.requests.append(f"{method} {target}")
             self.bodies += bool(body)
             fault = self._faults.pop(0) if self._faults else ""
             if isinstance(fault, int):

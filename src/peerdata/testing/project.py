@@ -180,7 +180,7 @@ class Project:
         return {"revision": self.revision, "full": full, "peers": peers, "removed": list(dict.fromkeys(left))}
 
     def leave(self, uuid: str) -> None:
-        """Remove a deleted instance, with its keys, from every cluster."""
+        """Remove a deleted instance: its keys, and its membership of every cluster."""
         sharer = self.sharers.pop(uuid, None)
         if sharer is not None:
             self.revision += 1

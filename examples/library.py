@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-The library: say where this instance is, learn what to do, and confirm. Try it with `make serve` and
+An instance that joins a cluster with the library: publish an address, do what the verdict asks for, and confirm.
+
+Try it with `make serve` and
 
     PEERDATA_URL=http://127.0.0.1:8775 PEERDATA_SOURCE=127.0.0.11 python examples/library.py
 """
@@ -18,14 +20,16 @@ def main() -> int:
         verdict = guest.join("example", 3, meta={"example_addr": address}, timeout_s=60)
         print(f"{verdict.verdict}: {verdict.why}")
         if verdict.verdict == "bootstrap":
-            print("starting the cluster ...")  # and only once it stands:
+            print("starting the cluster ...")
+            # Only once it runs:
             guest.formed("example", verdict.term)
         elif verdict.verdict == "join":
             print("joining", ", ".join(peer.meta["example_addr"] for peer in verdict.members))
         peers = guest.peers()
     except NotReached as error:
         old = guest.last_good()
-        print(f"{error.message}; the last good list has {len(old.peers) if old else 'not been read'}", file=sys.stderr)
+        known = f"the last good list has {len(old.peers)} peers" if old else "no list was kept"
+        print(f"{error.message}; {known}", file=sys.stderr)
         return error.exit_code
     except GuestError as error:
         print(error.message, file=sys.stderr)

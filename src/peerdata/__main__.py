@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-``python -m peerdata`` is the command `peerdata`: the guest's part, and the operator's where that is installed.
+``python -m peerdata`` is the command `peerdata`: dispatches to the guest's commands, or to the operator's if installed.
 
-Every Python must be able to read this file, to tell that it is too old: no f-strings and annotations here.
+Every Python must be able to read this file, to report that it is too old: no f-strings and annotations here.
 """
 
 import os
 import sys
 
-GUEST = ("publish", "peers", "wait", "watch", "join", "formed", "whoami", "doctor")
-"""Known before anything is imported: in an instance the command has to start quickly."""
+GUEST_COMMANDS = ("publish", "peers", "wait", "watch", "join", "formed", "whoami", "doctor")
+"""The same as `peerdata.guest.commands.NAMES`; a copy, so that a guest's command imports nothing of the operator's."""
 GUEST_PYTHON = (3, 9)
 SERVICE_PYTHON = (3, 11)
 
@@ -21,25 +21,25 @@ if sys.version_info < GUEST_PYTHON:
 
 
 def main():  # type: () -> int
-    """The command; the service behind it needs what the extra `server` installs."""
-    word = next(iter(sys.argv[1:]), "--help")
-    if word in GUEST:
-        sys.unraisablehook = _end_interrupted
+    """Run the command; the operator's commands need the packages of the extra `server`."""
+    command = next(iter(sys.argv[1:]), "--help")
+    if command in GUEST_COMMANDS:
+        sys.unraisablehook = _exit_if_interrupted
         try:
             from peerdata.guest import cli as guest_cli
 
             return guest_cli.main()
-        except KeyboardInterrupt:  # while it was imported, or ended
+        except KeyboardInterrupt:  # during the import, or at the end
             return 130
-    missing = _what_is_missing()
-    if missing and word.startswith("-"):
+    missing = _missing_for_service()
+    if missing and command.startswith("-"):
         from peerdata.guest import cli as guest_cli
 
         return guest_cli.main(sys.argv[1:] or ["--help"])
     if missing:
         sys.stderr.write(
-            "peerdata: in an instance the commands are {}. '{}' is none of them, and for the operator's {}\n".format(
-                ", ".join(GUEST), word, missing
+            "peerdata: '{}' is not a command for instances, which are {}; for the operator's commands {}\n".format(
+                command, ", ".join(GUEST_COMMANDS), missing
             )
         )
         return 2
@@ -48,15 +48,15 @@ def main():  # type: () -> int
     return cli.main()
 
 
-def _end_interrupted(unraisable):  # type: (sys.UnraisableHookArgs) -> None
-    """A Ctrl-C that falls into a finalizer or a weakref's callback, as the import system has them, still counts."""
+def _exit_if_interrupted(unraisable):  # type: (sys.UnraisableHookArgs) -> None
+    """Exit after a Ctrl-C in a finalizer or a weakref's callback (the import system has some), which Python ignores."""
     if unraisable.exc_type is KeyboardInterrupt:
         os._exit(130)
     sys.__unraisablehook__(unraisable)
 
 
-def _what_is_missing():  # type: () -> str
-    """What the operator's commands lack here."""
+def _missing_for_service():  # type: () -> str
+    """What the operator's commands lack here; empty: nothing."""
     if sys.version_info < SERVICE_PYTHON:
         return "Python {}.{} or later is needed".format(*SERVICE_PYTHON) + ": this is " + sys.version.split()[0]
     try:

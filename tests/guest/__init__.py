@@ -1,1 +1,1 @@
-"""The guest's command and library: pure rules, then the real command against the stand-in, then against the service."""
+"""The guest's command and library: pure rules, then the command against the fake service, and the real one."""

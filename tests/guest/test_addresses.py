@@ -20,7 +20,7 @@ NETWORK_DATA = {
 }
 
 
-def test_an_address_that_dhcp_brings_is_that_of_the_interface_with_the_mac() -> None:
+def test_an_address_from_dhcp_is_read_from_the_interface_with_the_mac() -> None:
     asked: list[str] = []
 
     def addresses_of(mac: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command with a service that answers oddly: the documented exit code, one line, and a follower that goes on."""
+"""The command with invalid answers: the documented exit code, one message, and a follower that continues."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .conftest import Run
 
 
 class Service:
-    """Answers everything with what it is told to: status and body, the last for ever."""
+    """Answers each request with the next status and body of a list, and the last one without end."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes]] = []
         self.asked: list[str] = []
-        told = self
+        service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                told.asked.append(self.path)
-                status, body = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
+                service.asked.append(self.path)
+                status, body = service.answers.pop(0) if len(service.answers) > 1 else service.answers[0]
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -38,10 +38,9 @@ class Service:
                 """Nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        # As an instance of the stand-in has it, so that it is asked again soon.
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/as/0e"
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def say(self, *answers: Any) -> None:
+    def answer_with(self, *answers: Any) -> None:
         """Each a status with a page, bytes, or what becomes JSON."""
         self.answers[:] = [
             (answer, b"<html>") if isinstance(answer, int)
@@ -86,24 +85,24 @@ UNFIT = [
 
 
 @pytest.mark.parametrize("number", range(len(UNFIT)))
-def test_a_list_that_is_none_is_not_reached_and_one_line(service: Service, run: Run, number: int) -> None:
-    service.say(UNFIT[number])
+def test_a_malformed_list_is_one_message_and_exit_code_1(service: Service, run: Run, number: int) -> None:
+    service.answer_with(UNFIT[number])
     done = run(service.url, "peers", "--format", ("table", "env", "hosts", "etcd")[number % 4], "--timeout", "0")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done
 
 
 @pytest.mark.parametrize("words", [["publish", "a=1"], ["whoami"], ["formed", "db", "--term", "1"], ["doctor"]])
 @pytest.mark.parametrize("body", [b"{}", DEEP, b'{"uuid": "\\ud800"}'], ids=["nothing", "deep", "surrogate"])
-def test_no_command_breaks_at_an_answer_that_is_none(service: Service, run: Run, words: list[str], body: bytes) -> None:
-    service.say(body)
+def test_no_command_fails_with_a_traceback_at_a_malformed_answer(
+    service: Service, run: Run, words: list[str], body: bytes
+) -> None:
+    service.answer_with(body)
     done = run(service.url, *words, "--timeout", "0")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done
 
 
 @pytest.mark.parametrize("status", [404, 409, 503])
-def test_a_refusal_that_is_nested_without_an_end_is_one_without_a_reason(
-    service: Service, run: Run, status: int
-) -> None:
+def test_an_endlessly_nested_refusal_is_one_without_a_reason(service: Service, run: Run, status: int) -> None:
     service.answers[:] = [(status, b'{"error":' * 100_000)]
     done = run(service.url, "peers", "--timeout", "0")
     assert (done.returncode, done.stderr.count("\n")) == (1 if status == 503 else 3, 1), done.stderr
@@ -116,10 +115,8 @@ def test_a_refusal_that_is_nested_without_an_end_is_one_without_a_reason(
         {"members": []}, {"term": "1\"; echo EVIL"},
     ],
 )  # fmt: skip
-def test_nothing_of_a_false_verdict_reaches_what_a_start_script_evaluates(
-    service: Service, run: Run, wrong: dict[str, Any]
-) -> None:
-    service.say(verdict(**wrong))
+def test_nothing_of_a_false_verdict_reaches_a_start_script(service: Service, run: Run, wrong: dict[str, Any]) -> None:
+    service.answer_with(verdict(**wrong))
     for form in ("etcd", "env"):
         done = run(service.url, "join", "db", "--size", "3", "--format", form, "db_addr=10.0.0.1", "--timeout", "0")
         assert (done.returncode, done.stdout) == (1, "")
@@ -130,7 +127,7 @@ PASSING = [b"{}", b"null", b"<html>", 400, 401, 403, 404, 500, 302]
 
 @pytest.mark.parametrize("odd", PASSING, ids=repr)
 def test_a_watch_goes_on_after_one_odd_answer(service: Service, environment: dict[str, str], odd: Any) -> None:
-    service.say(
+    service.answer_with(
         peers(), odd, *([404] if odd == 404 else []), peers(revision=2, peers=[])
     )  # a 404 is followed by a look at what is listed
     with subprocess.Popen(
@@ -145,6 +142,6 @@ def test_a_watch_goes_on_after_one_odd_answer(service: Service, environment: dic
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, 3), (401, 3), (400, 3), (404, 3)])
-def test_a_first_answer_that_refuses_ends_a_watch(service: Service, run: Run, status: int, code: int) -> None:
-    service.say(status)
+def test_a_refusal_as_the_first_answer_ends_a_watch(service: Service, run: Run, status: int, code: int) -> None:
+    service.answer_with(status)
     assert run(service.url, "watch").returncode == code

@@ -1,4 +1,4 @@
-"""Each command as its users run it, against the stand-in: output, exit code, and silence."""
+"""Each command as its users run it, against the fake service: output, exit code and messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from peerdata import testing
-from peerdata.__main__ import GUEST
+from peerdata.__main__ import GUEST_COMMANDS
 from peerdata.guest.cli import COMMANDS, EXIT_CODES
 
 from .conftest import SOURCE, Run
@@ -27,7 +27,7 @@ def publish(instance: testing.Instance, **meta: str) -> None:
     Guest(instance.url, state="").publish(meta)
 
 
-def test_publish_is_silent_and_peers_shows_what_it_said(cloud: testing.Cloud, run: Run) -> None:
+def test_publish_prints_nothing_and_peers_shows_the_keys(cloud: testing.Cloud, run: Run) -> None:
     one, two = cloud.instance(), cloud.instance()
     done = run(one, "publish", "addr=10.0.0.11", "note=a=b c")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -39,7 +39,7 @@ def test_publish_is_silent_and_peers_shows_what_it_said(cloud: testing.Cloud, ru
     assert cloud.bodies == 0
 
 
-def test_a_private_key_is_for_the_instance_alone(cloud: testing.Cloud, run: Run) -> None:
+def test_a_private_key_is_visible_to_its_instance_only(cloud: testing.Cloud, run: Run) -> None:
     one = cloud.instance("one")
     assert run(one, "publish", "--private", "a=1").returncode == 0
     assert json.loads(run(one, "peers", "--format", "json").stdout) == []
@@ -63,20 +63,20 @@ def test_own_addresses_are_published_under_their_prefix(cloud: testing.Cloud, ru
     )
 
 
-def test_a_pair_behind_addresses_is_no_prefix(cloud: testing.Cloud, run: Run) -> None:
+def test_a_pair_after_addresses_is_not_its_prefix(cloud: testing.Cloud, run: Run) -> None:
     one = cloud.instance()
     assert run(one, "publish", "--addresses", "x=1").returncode == 0
     (peer,) = json.loads(run(one, "peers", "--format", "json").stdout)
     assert peer["meta"] == {"addr": "127.0.0.1", "addrs": "127.0.0.1", "x": "1"}
 
 
-def test_what_stands_behind_two_hyphens_is_no_option(cloud: testing.Cloud, run: Run) -> None:
+def test_arguments_after_two_hyphens_are_never_options(cloud: testing.Cloud, run: Run) -> None:
     one = cloud.instance()
     for words in (["x=0", "--", "-x=1", "--private=", "--y=2"], ["--addresses", "--", "-z=3"]):
         assert run(one, "publish", *words).returncode == 0
     (peer,) = json.loads(run(one, "peers", "--format", "json").stdout)
-    told = {"x": "0", "-x": "1", "--private": "", "--y": "2", "-z": "3", "addr": "127.0.0.1", "addrs": "127.0.0.1"}
-    assert peer["meta"] == told
+    expected = {"x": "0", "-x": "1", "--private": "", "--y": "2", "-z": "3", "addr": "127.0.0.1", "addrs": "127.0.0.1"}
+    assert peer["meta"] == expected
     assert run(one, "join", "--size", "1", "--", "-db", "-db_a=1").stdout == "bootstrap\n"
     assert run(one, "formed", "--", "-db").returncode == 0
     done = run(one, "whoami", "--", "-x")
@@ -84,9 +84,7 @@ def test_what_stands_behind_two_hyphens_is_no_option(cloud: testing.Cloud, run: 
 
 
 @pytest.mark.parametrize("command", ["publish", "join"])
-def test_own_addresses_and_what_is_done_with_them_share_one_timeout(
-    cloud: testing.Cloud, run: Run, command: str
-) -> None:
+def test_the_look_up_of_addresses_counts_towards_the_timeout(cloud: testing.Cloud, run: Run, command: str) -> None:
     began = time.monotonic()
     words = {"publish": ["publish"], "join": ["join", "db", "--size", "1"]}[command]
     done = run("http://127.0.0.1:1", *words, "--addresses", "--timeout", "1")
@@ -120,7 +118,7 @@ def test_own_addresses_and_what_is_done_with_them_share_one_timeout(
         (["nonsense"], 2),
     ],
 )
-def test_the_exit_code_says_what_went_wrong_and_the_output_nothing(
+def test_a_failed_command_has_its_exit_code_and_prints_nothing(
     cloud: testing.Cloud, run: Run, words: list[str], code: int
 ) -> None:
     one = cloud.instance()
@@ -131,19 +129,17 @@ def test_the_exit_code_says_what_went_wrong_and_the_output_nothing(
     assert "Traceback" not in done.stderr
 
 
-def test_a_service_that_is_not_there_is_1_and_one_without_peerdata_is_5(run: Run) -> None:
+def test_an_unreachable_service_is_1_and_one_without_peerdata_is_5(run: Run) -> None:
     assert run("http://127.0.0.1:1", "whoami", "--timeout", "0").returncode == 1
     with testing.Cloud(without_peerdata=True) as nova:
         one = nova.instance()
         done = run(one, "peers")
         assert (done.returncode, "without peerdata" in done.stderr) == (5, True)
         assert run(one, "publish", "a=1").returncode == 5
-        assert run(one, "whoami").stdout == f"{one.uuid}\n", "that much nova tells"
+        assert run(one, "whoami").stdout == f"{one.uuid}\n", "nova returns that much"
 
 
-def test_when_the_service_is_away_the_last_good_list_is_given_and_said_to_be_old(
-    cloud: testing.Cloud, run: Run, tmp_path: Path
-) -> None:
+def test_peers_falls_back_to_the_last_good_list_with_its_age(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
     one = cloud.instance()
     publish(one, addr="10.0.0.11")
     good = run(one, "peers", "--format", "addresses").stdout
@@ -160,7 +156,7 @@ def test_when_the_service_is_away_the_last_good_list_is_given_and_said_to_be_old
     assert out.read_text() == "younger"
 
 
-def test_a_file_is_reloaded_when_and_only_when_it_changed(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
+def test_a_reload_runs_only_when_the_file_has_changed(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
     one = cloud.instance()
     publish(one, addr="10.0.0.11")
     out, log = tmp_path / "hosts", tmp_path / "log"
@@ -173,7 +169,7 @@ def test_a_file_is_reloaded_when_and_only_when_it_changed(cloud: testing.Cloud, 
     assert "10.0.0.12" in out.read_text()
 
 
-def test_a_reload_that_failed_is_due_until_it_succeeds(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
+def test_a_failed_reload_is_due_until_it_succeeds(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
     one = cloud.instance()
     publish(one, addr="10.0.0.11")
     out, log = tmp_path / "conf" / "hosts", tmp_path / "log"
@@ -185,7 +181,7 @@ def test_a_reload_that_failed_is_due_until_it_succeeds(cloud: testing.Cloud, run
     assert [path.name for path in out.parent.iterdir()] == ["hosts"]
 
 
-def test_a_wait_prints_the_list_where_a_form_is_asked_for(cloud: testing.Cloud, run: Run) -> None:
+def test_wait_prints_the_list_only_if_a_format_is_given(cloud: testing.Cloud, run: Run) -> None:
     one = cloud.instance()
     publish(one, db_addr="10.0.0.11")
     assert run(one, "wait", "--count", "1").stdout == ""
@@ -193,7 +189,7 @@ def test_a_wait_prints_the_list_where_a_form_is_asked_for(cloud: testing.Cloud, 
     assert run(one, *words).stdout == "gcomm://10.0.0.11\n"
 
 
-def test_join_prints_the_verdict_for_a_case_of_the_shell(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
+def test_join_prints_the_verdict_as_one_word(cloud: testing.Cloud, run: Run, tmp_path: Path) -> None:
     one, two, three = cloud.instance(), cloud.instance(), cloud.instance()
     mine = ["join", "db", "x=1", "--size", "2", "--closed", "db_addr=10.0.0.1"]  # pairs before and behind options
     assert (run(one, *mine).stdout, run(one, *mine).returncode) == ("bootstrap\n", 0)
@@ -212,7 +208,7 @@ def test_join_prints_the_verdict_for_a_case_of_the_shell(cloud: testing.Cloud, r
     assert (done.stdout, done.returncode) == ("full\n", 3)
 
 
-def test_the_json_of_join_is_the_whole_verdict_whatever_it_is(cloud: testing.Cloud, run: Run) -> None:
+def test_join_prints_the_whole_verdict_as_json_whatever_it_is(cloud: testing.Cloud, run: Run) -> None:
     words = ["join", "db", "--size", "1", "--closed", "--format", "json"]
     one, two = cloud.instance(), cloud.instance()
     for instance, verdict, code in ((one, "bootstrap", 0), (two, "wait", 4)):
@@ -227,14 +223,17 @@ def test_the_json_of_join_is_the_whole_verdict_whatever_it_is(cloud: testing.Clo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["gap_addr=", "--format", "galera"], "gap_addr is no address: ''; nothing was published"),
-        (["gap_addr=$IP"], "gap_addr is no address: '$IP'; nothing was published"),
-        (["addr=no address", "--format", "etcd"], "addr is no address: 'no address'; nothing was published"),
-        (["a=:1", "--address-key", "a", "--format", "etcd"], "a is no address: ':1'; nothing was published"),
-        (["gap_addr=10.0.0.1", "gap_name=no name", "--format", "etcd"], "gap_name is no name: 'no name'; nothing"),
+        (["gap_addr=", "--format", "galera"], "gap_addr is not an address: ''; nothing was published"),
+        (["gap_addr=$IP"], "gap_addr is not an address: '$IP'; nothing was published"),
+        (["addr=no address", "--format", "etcd"], "addr is not an address: 'no address'; nothing was published"),
+        (["a=:1", "--address-key", "a", "--format", "etcd"], "a is not an address: ':1'; nothing was published"),
+        (
+            ["gap_addr=10.0.0.1", "gap_name=no name", "--format", "etcd"],
+            "gap_name is not a valid name: 'no name'; nothing",
+        ),
     ],
 )
-def test_an_own_address_that_is_none_is_told_before_it_is_published_for_good(
+def test_join_checks_the_own_address_before_publishing_it(
     cloud: testing.Cloud, run: Run, words: list[str], message: str
 ) -> None:
     done = run(cloud.instance(), "join", "gap", "--size", "2", "--until-ready", *words)
@@ -242,32 +241,30 @@ def test_an_own_address_that_is_none_is_told_before_it_is_published_for_good(
     assert cloud.requests == []
 
 
-def test_an_address_that_others_will_need_has_to_be_published(cloud: testing.Cloud, run: Run) -> None:
+def test_join_requires_an_address_if_the_format_writes_it(cloud: testing.Cloud, run: Run) -> None:
     words = ["join", "db", "--size", "2", "--format", "galera"]
     one = cloud.instance()
     done = run(one, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "add db_addr=ADDRESS, or --addresses" in done.stderr
-    assert all(request.startswith("GET") for request in cloud.requests), "it is on no roll"
+    assert all(request.startswith("GET") for request in cloud.requests), "it has not become a member"
     assert "add a=ADDRESS; nothing" in run(one, *words, "--address-key", "a").stderr
     publish(one, db_addr="10.0.0.1")
     assert run(one, *words).stdout == "gcomm://\n", "published before"
     assert run(cloud.instance(), *words[:-2]).returncode == 4, "no address is written"
 
 
-def test_an_address_that_was_published_for_good_and_is_none_is_told_before_joining(
+def test_an_invalid_address_that_was_published_before_is_reported_before_joining(
     cloud: testing.Cloud, run: Run
 ) -> None:
     one = cloud.instance()
     publish(one, db_addr="")
     done = run(one, "join", "db", "--size", "1", "--format", "galera")
-    assert (done.returncode, done.stdout, "take another name" in done.stderr) == (1, "", True)
+    assert (done.returncode, done.stdout, "use another name" in done.stderr) == (1, "", True)
     assert all(request.startswith("GET") for request in cloud.requests[1:])
 
 
-def test_in_a_formed_cluster_a_member_without_an_address_keeps_nobody_from_starting_again(
-    cloud: testing.Cloud, run: Run
-) -> None:
+def test_in_a_formed_cluster_a_bad_member_does_not_keep_others_from_restarting(cloud: testing.Cloud, run: Run) -> None:
     one, two, three = cloud.instance(), cloud.instance(), cloud.instance()
     words = ["join", "db", "--size", "3", "--format", "galera"]
     assert run(one, *words, "db_addr=10.0.0.1").stdout == "gcomm://\n"
@@ -276,10 +273,10 @@ def test_in_a_formed_cluster_a_member_without_an_address_keeps_nobody_from_start
     run(three, "join", "db", "--size", "3")
     done = run(two, *words, "db_addr=10.0.0.2")
     assert (done.returncode, done.stdout) == (0, "gcomm://10.0.0.1,10.0.0.2\n")
-    assert f"instance {three.uuid}: db_addr is no address: 'oops:'; left out" in done.stderr
+    assert f"instance {three.uuid}: db_addr is not an address: 'oops:'; left out" in done.stderr
 
 
-def test_the_myid_of_the_page_is_the_number_in_everybodys_list(
+def test_the_myid_of_the_page_is_the_number_in_every_list(
     cloud: testing.Cloud, run: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:
     page = (SOURCE.parent / "docs" / "guest.md").read_text(encoding="utf-8")
@@ -305,22 +302,20 @@ def _at(address: str) -> dict[str, object]:
     return {"networks": [{"type": "ipv4", "ip_address": address}]}
 
 
-def test_zookeepers_numbers_are_refused_outside_of_join_before_anything_is_waited_for(
-    cloud: testing.Cloud, run: Run
-) -> None:
+def test_zookeeper_outside_of_join_is_refused_before_any_request(cloud: testing.Cloud, run: Run) -> None:
     for words in (["peers"], ["wait", "--count", "9"], ["watch"]):
         done = run(cloud.instance(), *words, "--format", "zookeeper")
-        assert (done.returncode, "for `join` alone" in done.stderr) == (2, True)
+        assert (done.returncode, "for `join` only" in done.stderr) == (2, True)
     assert cloud.requests == []
 
 
-def test_a_url_that_was_copied_from_curl_is_refused_with_the_right_form(cloud: testing.Cloud, run: Run) -> None:
+def test_a_url_copied_from_curl_is_refused_with_the_right_form(cloud: testing.Cloud, run: Run) -> None:
     done = run(f"{cloud.url}/openstack/latest", "whoami")
-    assert (done.returncode, f"host and port, {cloud.url}: not" in done.stderr) == (2, True)
+    assert (done.returncode, f"host and port: use {cloud.url}, not" in done.stderr) == (2, True)
     assert cloud.requests == []
 
 
-def test_three_founders_of_etcd_are_told_the_same_cluster(
+def test_three_founders_of_etcd_get_the_same_cluster(
     cloud: testing.Cloud, run: Run, environment: dict[str, str]
 ) -> None:
     """All at once, each a process of its own, as at boot."""
@@ -332,14 +327,14 @@ def test_three_founders_of_etcd_are_told_the_same_cluster(
         )
         for number in range(3)
     ]  # fmt: skip
-    told = [process.communicate(timeout=30)[0].splitlines() for process in started]
-    assert len({lines[0] for lines in told}) == 1
-    assert told[0][0].count("=http://") == 3
-    assert sorted(lines[1] for lines in told) == ['ETCD_NAME="etcd0"', 'ETCD_NAME="etcd1"', 'ETCD_NAME="etcd2"']
-    assert told[0][2:] == ['ETCD_INITIAL_CLUSTER_STATE="new"', 'ETCD_INITIAL_CLUSTER_TOKEN="etcd-1"']
+    printed = [process.communicate(timeout=30)[0].splitlines() for process in started]
+    assert len({lines[0] for lines in printed}) == 1
+    assert printed[0][0].count("=http://") == 3
+    assert sorted(lines[1] for lines in printed) == ['ETCD_NAME="etcd0"', 'ETCD_NAME="etcd1"', 'ETCD_NAME="etcd2"']
+    assert printed[0][2:] == ['ETCD_INITIAL_CLUSTER_STATE="new"', 'ETCD_INITIAL_CLUSTER_TOKEN="etcd-1"']
 
 
-def test_watch_tells_each_list_to_its_command_and_its_file(
+def test_watch_hands_each_list_to_its_command_and_file(
     cloud: testing.Cloud, environment: dict[str, str], tmp_path: Path
 ) -> None:
     one, two = cloud.instance(), cloud.instance()
@@ -368,7 +363,7 @@ def _until(true: object, timeout_s: float = 15) -> None:
         time.sleep(0.05)
 
 
-def test_a_person_at_a_terminal_sees_what_is_waited_for(cloud: testing.Cloud, environment: dict[str, str]) -> None:
+def test_a_terminal_shows_what_is_being_waited_for(cloud: testing.Cloud, environment: dict[str, str]) -> None:
     one = cloud.instance()
     publish(one, a="1")
     leader, follower = pty.openpty()
@@ -382,7 +377,7 @@ def test_a_person_at_a_terminal_sees_what_is_waited_for(cloud: testing.Cloud, en
     assert b"\r\x1b[K1 of 2 peers (" in seen
 
 
-def test_a_reader_that_goes_away_is_no_traceback(cloud: testing.Cloud, environment: dict[str, str]) -> None:
+def test_a_closed_pipe_is_not_a_traceback(cloud: testing.Cloud, environment: dict[str, str]) -> None:
     one = cloud.instance()
     for number in range(100):
         publish(one, **{f"k{number}": "x" * 250})
@@ -397,22 +392,22 @@ def test_a_reader_that_goes_away_is_no_traceback(cloud: testing.Cloud, environme
 
 
 def test_the_commands_are_known_before_anything_is_imported() -> None:
-    assert tuple(COMMANDS) == GUEST
+    assert tuple(COMMANDS) == GUEST_COMMANDS
 
 
-@pytest.mark.parametrize("command", GUEST)
+@pytest.mark.parametrize("command", GUEST_COMMANDS)
 def test_every_help_has_the_exit_codes(run: Run, command: str) -> None:
     done = run("http://127.0.0.1:1", command, "--help")
     assert done.returncode == 0
     assert EXIT_CODES in done.stdout
 
 
-def test_one_help_shows_the_guests_and_the_operators_commands(run: Run) -> None:
+def test_the_help_shows_the_commands_of_guest_and_operator(run: Run) -> None:
     shown = run("", "--help").stdout
-    assert all(f"    {command} " in shown for command in (*GUEST, "serve", "settings"))
+    assert all(f"    {command} " in shown for command in (*GUEST_COMMANDS, "serve", "settings"))
 
 
-def test_a_guest_imports_nothing_of_the_service_and_nothing_that_is_slow(
+def test_a_guest_command_imports_nothing_slow_and_nothing_of_the_service(
     cloud: testing.Cloud, environment: dict[str, str]
 ) -> None:
     """What makes the start short: measured in docs/guest.md."""
@@ -427,7 +422,7 @@ def test_a_guest_imports_nothing_of_the_service_and_nothing_that_is_slow(
     assert all(name.startswith("peerdata.guest") for name in ours)
 
 
-def test_without_the_extra_an_operators_command_says_what_to_install(environment: dict[str, str]) -> None:
+def test_an_operators_command_without_its_packages_names_what_to_install(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-m", "peerdata", "serve"], env=environment, capture_output=True, text=True, timeout=20
     )

@@ -16,7 +16,7 @@ from peerdata.guest.endpoints import Endpoint, parse
         ("db-1.example.org:5432", Endpoint("db-1.example.org", 5432)),
     ],
 )
-def test_a_host_with_or_without_a_port_is_understood(value: str, endpoint: Endpoint) -> None:
+def test_a_host_is_parsed_with_and_without_a_port(value: str, endpoint: Endpoint) -> None:
     assert parse(value) == endpoint
 
 
@@ -29,11 +29,11 @@ def test_a_host_with_or_without_a_port_is_understood(value: str, endpoint: Endpo
         "a@b", 'a"b', "host\n127.0.0.1 www", "x" * 64, "..", "a..b", "ho\u0441t",
     ],
 )  # fmt: skip
-def test_anything_else_is_no_address(value: str) -> None:
+def test_anything_else_is_not_an_address(value: str) -> None:
     assert parse(value) is None
 
 
-def test_brackets_stand_around_ipv6_where_a_port_follows_and_in_urls_alone() -> None:
+def test_ipv6_has_brackets_only_before_a_port_and_in_urls() -> None:
     assert Endpoint("fd00::11").with_port(2380) == "[fd00::11]:2380"
     assert Endpoint("fd00::11", 1).with_port(2380) == "[fd00::11]:1"
     assert Endpoint("fd00::11").with_port() == "[fd00::11]"

@@ -79,7 +79,7 @@ def test_a_chain_is_counted_by_its_commands(line: str, links: int) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=script_id)
-def test_a_script_says_what_it_is_before_its_first_command(script: Path) -> None:
+def test_a_script_states_what_it_is_before_its_first_command(script: Path) -> None:
     head = script.read_text().partition("\n\n")[0].splitlines()
     assert [line for line in head[3:] if line.startswith("# ")]
 

@@ -1,4 +1,4 @@
-"""Files that others read: whole or not at all."""
+"""Files that other programs read are replaced as a whole or not at all."""
 
 import os
 import pty
@@ -11,7 +11,7 @@ from peerdata.guest.errors import Unusable
 from peerdata.guest.files import mark_of, set_mark, write_if_changed
 
 
-def test_the_same_text_again_touches_nothing(tmp_path: Path) -> None:
+def test_an_unchanged_file_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "peers"
     assert write_if_changed(str(path), "a\n")
     before = path.stat()
@@ -30,7 +30,7 @@ def test_the_mode_is_kept(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     link = tmp_path / "link"
     link.symlink_to("there/peers")
@@ -39,7 +39,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "there" / "peers").read_text() == "new"
 
 
-def test_when_it_cannot_be_written_the_old_one_stays(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "peers"
     path.write_text("old")
     real = os.replace
@@ -57,7 +57,7 @@ def test_when_it_cannot_be_written_the_old_one_stays(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["peers"]
 
 
-def test_the_mark_is_there_before_the_new_file_is(tmp_path: Path) -> None:
+def test_the_mark_exists_before_the_new_file(tmp_path: Path) -> None:
     path = tmp_path / "peers"
     mark = mark_of(str(path))
     os.mkdir(mark)
@@ -73,9 +73,7 @@ def test_the_mark_is_there_before_the_new_file_is(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["peers"]
 
 
-def test_what_interrupts_it_when_the_file_is_in_place_is_not_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_after_the_replacement_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.replace
 
     def replace(*names: str) -> None:
@@ -90,7 +88,7 @@ def test_what_interrupts_it_when_the_file_is_in_place_is_not_lost(
 
 @pytest.mark.parametrize("through", ["", "link"])
 @pytest.mark.parametrize("kind", ["fifo", "directory", "device", "socket"])
-def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, kind: str, through: str) -> None:
+def test_only_regular_files_are_replaced(tmp_path: Path, kind: str, through: str) -> None:
     path = tmp_path / "peers"
     if kind == "fifo":
         os.mkfifo(path)
@@ -109,7 +107,7 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, kind: str, throug
         named = tmp_path / through
         named.symlink_to("peers")
     before = {one.name: one.lstat().st_mode for one in tmp_path.iterdir()}
-    with pytest.raises(Unusable, match="is no regular file"):
+    with pytest.raises(Unusable, match="is not a regular file"):
         write_if_changed(str(named), "x")
     assert {one.name: one.lstat().st_mode for one in tmp_path.iterdir()} == before
     if kind == "device":
@@ -117,17 +115,17 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path, kind: str, throug
             os.close(descriptor)
 
 
-def test_a_pipe_behind_a_name_that_leads_to_it_is_no_file() -> None:
+def test_a_pipe_behind_dev_fd_is_not_a_file() -> None:
     reading, writing = os.pipe()
     try:
-        with pytest.raises(Unusable, match="is no regular file"):
+        with pytest.raises(Unusable, match="is not a regular file"):
             write_if_changed(f"/dev/fd/{writing}", "x")
     finally:
         os.close(reading)
         os.close(writing)
 
 
-def test_what_one_that_was_killed_left_beside_is_made_anew_and_never_written_through(tmp_path: Path) -> None:
+def test_a_leftover_temporary_file_is_replaced_and_never_followed(tmp_path: Path) -> None:
     path, other = tmp_path / "peers", tmp_path / "other"
     other.write_text("not ours")
     beside = tmp_path / f".peers.{os.getpid()}.new"
@@ -137,6 +135,6 @@ def test_what_one_that_was_killed_left_beside_is_made_anew_and_never_written_thr
     assert not beside.exists()
 
 
-def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="no such file"):
         write_if_changed(str(tmp_path / "no" / "peers"), "x")

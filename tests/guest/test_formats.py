@@ -1,4 +1,4 @@
-"""What is written for others to read, and that no peer can write more into it than an address and a name."""
+"""The formats, and that a peer can put nothing but an address and a name into them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from peerdata.guest.errors import Misused, Unusable
 from peerdata.guest.formats import FORMATS, render
 from peerdata.guest.formats import template as templates
 from peerdata.guest.formats.nodes import Options, View
-from peerdata.guest.words import Peer, Verdict
+from peerdata.guest.model import Peer, Verdict
 
 THREE = (
     Peer("u-1", {"addr": "10.0.0.11", "name": "one"}, 4),
@@ -32,10 +32,11 @@ def view(*peers: Peer, **options: Any) -> View:
 
 def verdict(word: str, *peers: Peer, founders: str = "all") -> View:
     members = tuple(
-        peer._replace(place=number, founder=word == "bootstrap") for number, peer in enumerate(peers or THREE)
+        peer._replace(position=number, founder=word == "bootstrap" and (founders == "all" or peer.uuid == "u-2"))
+        for number, peer in enumerate(peers or THREE)
     )
-    told = Verdict("etcd", word, 3, founders, False, 2, 1, word == "join", members, "why", "u-2", 42, 1.0)
-    return View(members, "u-2", Options(prefix="etcd_"), told)
+    given = Verdict("etcd", word, 3, founders, False, 2, 1, word == "join", members, "why", "u-2", 42, 1.0)
+    return View(members, "u-2", Options(prefix="etcd_"), given)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,11 @@ def verdict(word: str, *peers: Peer, founders: str = "all") -> View:
         ("patroni", 'etcd3:\n  hosts:\n  - "10.0.0.11:2379"\n  - "10.0.0.12:1234"\n  - "[fd00::13]:2379"\n'),
     ],
 )
-def test_a_form_is_what_its_software_reads(name: str, text: str) -> None:
+def test_each_format_is_what_its_software_reads(name: str, text: str) -> None:
     assert render(name, view()) == text
 
 
-def test_ipv6_stands_in_brackets_where_a_port_follows_and_in_galeras_url_alone() -> None:
+def test_ipv6_has_brackets_only_before_a_port_and_in_galeras_url() -> None:
     """galera splits at colons; a program for one address takes it bare, and Cassandra either way."""
     peer = Peer("u-1", {"addr": "fd00::1"}, 1)
     assert [render(name, view(peer)) for name in ("addresses", "cassandra", "galera")] == [
@@ -85,7 +86,7 @@ def test_ipv6_stands_in_brackets_where_a_port_follows_and_in_galeras_url_alone()
 
 
 @pytest.mark.parametrize(("name", "port"), [("serf", 7946), ("consul", 8301)])
-def test_serf_and_consul_join_again_whom_they_find(name: str, port: int) -> None:
+def test_serf_and_consul_get_addresses_to_join(name: str, port: int) -> None:
     addresses = [f"10.0.0.11:{port}", "10.0.0.12:1234", f"[fd00::13]:{port}"]
     assert json.loads(render(name, view())) == {"retry_join": addresses}
 
@@ -95,7 +96,7 @@ def test_prometheus_gets_a_target_with_labels_for_each() -> None:
     assert groups[2] == {"targets": ["[fd00::13]:9100"], "labels": {"peerdata_uuid": "u-3", "peerdata_name": "u-3"}}
 
 
-def test_elasticsearch_names_initial_nodes_only_to_a_founder() -> None:
+def test_only_a_founder_of_elasticsearch_gets_initial_nodes() -> None:
     assert "initial" not in render("elasticsearch", view()) + render("opensearch", verdict("join"))
     assert yaml.safe_load(render("elasticsearch", verdict("bootstrap")))["cluster.initial_master_nodes"] == [
         "one",
@@ -105,49 +106,49 @@ def test_elasticsearch_names_initial_nodes_only_to_a_founder() -> None:
     assert "cluster.initial_cluster_manager_nodes" in render("opensearch", verdict("bootstrap"))
 
 
-def test_etcd_is_told_whether_the_cluster_is_new_and_its_term() -> None:
+def test_etcd_gets_the_state_of_the_cluster_and_its_term() -> None:
     assert 'STATE="new"\nETCD_INITIAL_CLUSTER_TOKEN="etcd-2"' in render("etcd", verdict("bootstrap"))
     assert 'STATE="existing"' in render("etcd", verdict("join"))
 
 
-def test_a_founder_of_galera_begins_a_new_cluster_and_nobody_else_ever_does() -> None:
+def test_only_a_founder_starts_a_new_galera_cluster() -> None:
     assert render("galera", verdict("bootstrap", founders="one")) == "gcomm://\n"
     with pytest.raises(Unusable):
         render("galera", view(Peer("u-1", {"other": "x"}, 1)))
 
 
-def test_who_founds_alone_knows_nobody_else_yet() -> None:
+def test_a_single_founder_lists_only_itself() -> None:
     assert render("addresses", verdict("bootstrap", founders="one")) == "10.0.0.12:1234\n"
     assert render("addresses", verdict("bootstrap", founders="all")).count("\n") == 3
 
 
-def test_the_ordinal_is_the_number_of_a_zookeeper() -> None:
+def test_the_number_of_a_zookeeper_is_its_ordinal_plus_one() -> None:
     members = verdict("join")
     assert render("zookeeper", members) == (
         "server.1=10.0.0.11:2888:3888;2181\nserver.2=10.0.0.12:2888:3888;2181\nserver.3=[fd00::13]:2888:3888;2181\n"
     )
-    later = members._replace(peers=tuple(peer._replace(place=peer.place + 5) for peer in members.peers))
+    later = members._replace(peers=tuple(peer._replace(position=peer.position + 5) for peer in members.peers))
     assert render("zookeeper", later).startswith("server.6=")
 
 
-def test_outside_of_join_nobody_is_given_a_number_that_would_be_another_servers() -> None:
-    with pytest.raises(Misused, match="`join` alone"):
+def test_ordinals_are_for_join_only() -> None:
+    with pytest.raises(Misused, match="`join` only"):
         render("zookeeper", view())
     for asked in ("${ordinal}", "$ordinal"):
         template = f"# $$ordinal\n%for peer\n{asked} ${{name}}\n%end\n"
-        with pytest.raises(Misused, match=r"line 3 .*`join` alone"):
+        with pytest.raises(Misused, match=r"line 3 .*`join` only"):
             templates.render(template, view()._replace(peers=()))
         assert templates.render(template, verdict("join")) == "# $ordinal\n0 one\n1 two\n2 u-3\n"
 
 
-def test_keys_and_port_can_be_named() -> None:
+def test_keys_and_port_can_be_chosen() -> None:
     peer = Peer("u-1", {"etcd_addr": "10.0.0.1", "client": "10.0.0.2", "host": "h"}, 1)
     assert render("addresses", view(peer, prefix="etcd_")) == "10.0.0.1\n"
     assert render("addresses", view(peer, address_key="client", port=99)) == "10.0.0.2:99\n"
     assert render("hosts", view(peer, prefix="etcd_", name_key="host", domain="example.")) == "10.0.0.1 h.example h\n"
 
 
-def test_a_member_without_an_address_is_an_error_because_the_cluster_would_be_another() -> None:
+def test_a_founder_without_an_address_is_an_error() -> None:
     with pytest.raises(Unusable, match="u-9 has not published etcd_addr or addr"):
         render("etcd", verdict("bootstrap", *THREE, Peer("u-9", {}, 9)))
 
@@ -156,59 +157,59 @@ BAD_MEMBERS = [Peer("u-9", {}, 9), Peer("u-9", {"addr": ""}, 9), Peer("u-9", {"a
 
 
 @pytest.mark.parametrize("bad", BAD_MEMBERS, ids=["none", "empty", "name of another"])
-def test_a_member_with_a_bad_address_does_not_keep_others_from_joining_again(bad: Peer) -> None:
-    told: list[str] = []
+def test_a_member_with_a_bad_address_does_not_keep_others_from_rejoining(bad: Peer) -> None:
+    warnings: list[str] = []
     for name in ("etcd", "galera", "hosts", "zookeeper", "env"):
         good = render(name, verdict("join"))
-        with_it = verdict("join", *THREE, bad)._replace(warn=told.append)
+        with_it = verdict("join", *THREE, bad)._replace(warn=warnings.append)
         assert set(good.splitlines()) - set(render(name, with_it).splitlines()) <= {"PEERDATA_COUNT='3'"}
-        assert "u-9" in told.pop()
+        assert "u-9" in warnings.pop()
         assert "left out" in render_warning(name, with_it)
-        assert not told
+        assert not warnings
     with pytest.raises(Unusable, match="u-9"):
         render("etcd", verdict("bootstrap", *THREE, bad))
 
 
 def render_warning(name: str, what: View) -> str:
-    """The only warning of it."""
-    told: list[str] = []
-    render(name, what._replace(warn=told.append))
-    (warning,) = told
+    """Return the only warning."""
+    warnings: list[str] = []
+    render(name, what._replace(warn=warnings.append))
+    (warning,) = warnings
     return warning
 
 
 @pytest.mark.parametrize("name", ["etcd", "galera", "hosts", "addresses"])
-def test_who_joins_is_never_left_out_of_its_own_list(name: str) -> None:
+def test_a_joining_member_is_never_left_out_of_its_own_list(name: str) -> None:
     own = Peer("u-2", {"addr": "no address!"}, 1)
     with pytest.raises(Unusable, match="u-2"):
         render(name, verdict("join", THREE[0], own, THREE[2]))
 
 
 @pytest.mark.parametrize("name", ["galera", "hosts", "addresses"])
-def test_who_would_have_nobody_left_to_join_is_told_so(name: str) -> None:
+def test_a_member_without_any_other_to_join_is_an_error(name: str) -> None:
     bad = Peer("u-1", {"addr": "10.0.0.1", "name": "no name!"}, 1)
-    with pytest.raises(Unusable, match="nobody would be left"):
+    with pytest.raises(Unusable, match="none to join"):
         render(name, verdict("join", bad, THREE[1]))
     assert "10.0.0.12" in render(name, verdict("join", THREE[1])), "the only member there is"
 
 
-def test_among_peers_one_of_another_service_is_left_out_and_a_bad_one_with_a_warning() -> None:
-    told: list[str] = []
+def test_a_peer_of_another_service_is_left_out_silently_and_a_bad_one_with_a_warning() -> None:
+    warnings: list[str] = []
     peers = (
         Peer("u-1", {"other": "x"}, 1),
         Peer("u-2", {"addr": "no address!"}, 2),
         Peer("u-3", {"addr": "10.0.0.3"}, 3),
     )
-    assert render("addresses", view(*peers)._replace(warn=told.append)) == "10.0.0.3\n"
-    assert len(told) == 1
-    assert "u-2" in told[0]
+    assert render("addresses", view(*peers)._replace(warn=warnings.append)) == "10.0.0.3\n"
+    assert len(warnings) == 1
+    assert "u-2" in warnings[0]
 
 
-def test_of_two_with_the_same_name_the_first_has_it() -> None:
-    told: list[str] = []
+def test_of_two_peers_with_one_name_the_first_keeps_it() -> None:
+    warnings: list[str] = []
     peers = (Peer("u-1", {"addr": "10.0.0.1", "name": "db"}, 1), Peer("u-2", {"addr": "10.0.0.2", "name": "DB"}, 2))
-    assert render("hosts", view(*peers)._replace(warn=told.append)) == "10.0.0.1 db\n"
-    assert told
+    assert render("hosts", view(*peers)._replace(warn=warnings.append)) == "10.0.0.1 db\n"
+    assert warnings
 
 
 # Hostile peers
@@ -221,25 +222,25 @@ HOSTILE = [
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.reads != "all keys"])
-def test_what_is_no_address_or_no_name_reaches_no_configuration(name: str, value: str) -> None:
+def test_an_invalid_address_or_name_reaches_no_configuration(name: str, value: str) -> None:
     make = (lambda *peers: verdict("join", *peers)) if name == "zookeeper" else view
     good = render(name, make())
-    told: list[str] = []
+    warnings: list[str] = []
     bad = Peer("u-8", {"addr": value}, 8), Peer("u-9", {"addr": "10.0.0.9", "name": value}, 9)
-    assert render(name, make(*THREE, *bad)._replace(warn=told.append)) == good
-    assert len(told) == 2
+    assert render(name, make(*THREE, *bad)._replace(warn=warnings.append)) == good
+    assert len(warnings) == 2
     for peer in bad:
         with pytest.raises(Unusable):
             render("etcd", verdict("bootstrap", *THREE, peer))
 
 
 @pytest.mark.parametrize("name", ["localhost", "localhost.localdomain", "ip6-loopback", "www.example.org", "a_b"])
-def test_no_peer_is_localhost_or_a_host_of_another_domain(name: str) -> None:
+def test_a_peer_cannot_be_localhost_or_a_host_of_another_domain(name: str) -> None:
     assert render("hosts", view(Peer("u-1", {"addr": "10.0.0.1", "name": name}, 1))) == ""
 
 
 @given(value=st.text(max_size=255), key=st.text("abc-_:. '$", min_size=1, max_size=9))
-def test_what_a_shell_evaluates_is_what_was_published(value: str, key: str) -> None:
+def test_a_shell_evaluates_exactly_what_was_published(value: str, key: str) -> None:
     """The shell's own words, by its own rules; the live shell is asked below."""
     text = render("env", view(Peer("u-1", {key: value}, 1)))
     for line in shlex.split(text.replace("\n", " ")):
@@ -248,7 +249,7 @@ def test_what_a_shell_evaluates_is_what_was_published(value: str, key: str) -> N
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_shell_that_evals_env_runs_nothing_of_a_peer(value: str) -> None:
+def test_a_shell_that_evals_env_runs_nothing_a_peer_published(value: str) -> None:
     text = render("env", view(Peer("u-1", {"k": value}, 1)))
     shown = subprocess.run(
         ["/bin/sh", "-ec", f'{text}\nprintf %s "${{PEERDATA_1_K-none}}"'], capture_output=True, timeout=10, check=True
@@ -257,35 +258,35 @@ def test_a_shell_that_evals_env_runs_nothing_of_a_peer(value: str) -> None:
     assert shown.stderr == b""
 
 
-def test_two_keys_that_become_one_variable_do_not_overwrite_each_other() -> None:
+def test_of_two_keys_with_one_variable_the_first_is_used() -> None:
     text = render("env", view(Peer("u-1", {"a-b": "first", "a.b": "second"}, 1)))
     assert "PEERDATA_1_A_B='first'" in text
     assert "second" not in text
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_terminal_gets_a_table_of_lines_and_nothing_to_obey(value: str) -> None:
+def test_a_table_never_controls_the_terminal(value: str) -> None:
     text = render("table", view(Peer("u-1", {"k": value}, 1)))
     assert len(text.split("\n")) == 3
     assert all(character.isprintable() for character in text.replace("\n", ""))
 
 
 @given(st.text())
-def test_json_is_what_was_published_in_ascii(value: str) -> None:
+def test_json_is_ascii_and_has_the_published_value(value: str) -> None:
     text = render("json", view(Peer("u-1", {"k": value}, 1)))
     assert json.loads(text)[0]["meta"] == {"k": value}
     assert text.isascii()
 
 
 def test_the_json_of_a_verdict_has_all_of_it() -> None:
-    told = json.loads(render("json", verdict("bootstrap")))
-    assert (told["verdict"], told["term"], told["self"]) == ("bootstrap", 2, "u-2")
-    assert told["members"][1] == {
+    shown = json.loads(render("json", verdict("bootstrap")))
+    assert (shown["verdict"], shown["term"], shown["self"]) == ("bootstrap", 2, "u-2")
+    assert shown["members"][1] == {
         "uuid": "u-2", "self": True, "meta": {"addr": "10.0.0.12:1234", "name": "two"}, "ordinal": 1, "founder": True
     }  # fmt: skip
 
 
-def test_a_format_that_is_not_there_is_misuse() -> None:
+def test_an_unknown_format_is_misuse() -> None:
     with pytest.raises(Misused, match="galera"):
         render("nonsense", view())
 
@@ -293,7 +294,7 @@ def test_a_format_that_is_not_there_is_misuse() -> None:
 # The user's own template
 
 
-def test_a_template_is_filled_in_and_its_block_repeated_for_each_peer() -> None:
+def test_a_template_is_filled_in_and_its_block_is_repeated_for_each_peer() -> None:
     text = "# $count peers\n%for peer\nserver ${name} ${endpoint};\n%end\nall: \n%for peer , \n${host}\n%end\n$$\n"
     assert templates.render(text, view(port=80)) == (
         "# 3 peers\nserver one 10.0.0.11:80;\nserver two 10.0.0.12:1234;\nserver u-3 [fd00::13]:80;\n"
@@ -301,7 +302,7 @@ def test_a_template_is_filled_in_and_its_block_repeated_for_each_peer() -> None:
     )
 
 
-def test_a_published_value_is_put_as_it_is_only_if_it_is_plain() -> None:
+def test_a_template_inserts_a_published_value_unquoted_only_if_it_is_plain() -> None:
     peer = Peer("u-1", {"addr": "10.0.0.1", "k": 'it\'s "x"\n$'}, 1)
     block = "%for peer\n{}\n%end\n"
     with pytest.raises(Unusable, match="json:k"):
@@ -315,6 +316,6 @@ def test_a_published_value_is_put_as_it_is_only_if_it_is_plain() -> None:
     ("text", "line"),
     [("a\n$nothing\n", "line 2"), ("%for peer\nx\n", "line 1"), ("${\n", "line 1"), ("$name\n", "line 1")],
 )
-def test_a_template_that_cannot_be_understood_is_told_with_its_line(text: str, line: str) -> None:
+def test_an_invalid_template_is_reported_with_its_line(text: str, line: str) -> None:
     with pytest.raises(Misused, match=line):
         templates.render(text, view())

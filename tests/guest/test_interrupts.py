@@ -1,8 +1,7 @@
-"""Ctrl-C and SIGTERM, wherever they fall: the command ends, says so by its exit code, and takes along what it runs."""
+"""Ctrl-C and SIGTERM at any point: the command ends with the right exit code, and ends what it runs."""
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from peerdata import testing
-from peerdata.guest import Guest, commands
+from peerdata.guest import Guest, hooks
 
 # Each presses Ctrl-C at one point and then runs the command, as Python does when the signal falls just there.
 IN_PLACE = """
@@ -66,9 +65,9 @@ sys.exit(main())
         IN_A_FINALIZER,
         IN_THE_ARGUMENTS,
     ],
-    ids=["when the file is in place", "when the memory is", "in an import", "in a finalizer", "in the arguments"],
+    ids=["when the file is in place", "when the state is", "in an import", "in a finalizer", "in the arguments"],
 )
-def test_one_ctrl_c_ends_it_wherever_it_falls(
+def test_one_ctrl_c_ends_the_command_at_any_point(
     cloud: testing.Cloud, environment: dict[str, str], tmp_path: Path, press: str
 ) -> None:
     one = cloud.instance()
@@ -82,7 +81,7 @@ def test_one_ctrl_c_ends_it_wherever_it_falls(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("option", ["--exec", "--reload"])
-def test_what_ends_a_watch_ends_what_it_runs_and_all_that_this_started(
+def test_a_signal_to_a_watch_ends_its_hook_with_all_its_children(
     cloud: testing.Cloud, environment: dict[str, str], tmp_path: Path, option: str, number: signal.Signals
 ) -> None:
     one = cloud.instance()
@@ -99,7 +98,9 @@ def test_what_ends_a_watch_ends_what_it_runs_and_all_that_this_started(
         assert watching.returncode == 128 + number
 
 
-def test_a_command_that_cannot_be_run_is_a_line_and_a_ctrl_c_meanwhile_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_that_cannot_be_run_is_a_warning_and_ctrl_c_meanwhile_still_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pressed = False
 
     def fail(*_: object, **__: object) -> None:
@@ -108,18 +109,16 @@ def test_a_command_that_cannot_be_run_is_a_line_and_a_ctrl_c_meanwhile_counts(mo
         raise OSError(12, "no memory")
 
     monkeypatch.setattr(subprocess, "Popen", fail)
-    err = io.StringIO()
-    assert commands._run("true", err, "", {}) == 1
-    assert err.getvalue() == "peerdata: the command cannot be run: cannot allocate memory: true\n"
+    warnings: list[str] = []
+    assert hooks.run("true", warnings.append, environment={}) == 1
+    assert warnings == ["the command cannot be run: cannot allocate memory: true"]
     pressed = True
     with pytest.raises(KeyboardInterrupt):
-        commands._run("true", err, "", {})
+        hooks.run("true", warnings.append, environment={})
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_command_that_is_run_does_not_change_how_its_runner_takes_signals(
-    cloud: testing.Cloud, environment: dict[str, str]
-) -> None:
+def test_a_hook_leaves_ignored_signals_ignored(cloud: testing.Cloud, environment: dict[str, str]) -> None:
     """Under nohup SIGHUP is ignored, and stays so."""
     one = cloud.instance()
     with subprocess.Popen(

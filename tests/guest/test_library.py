@@ -1,4 +1,4 @@
-"""The library, with the stand-in behind it and a clock of the test's own."""
+"""The library against the fake service, with a fake clock."""
 
 from __future__ import annotations
 
@@ -36,12 +36,16 @@ def clock() -> Clock:
 @pytest.fixture
 def make_guest(clock: Clock, tmp_path: Path) -> Any:
     def make(instance: testing.Instance, state: str = "") -> Guest:
-        return Guest(instance.url, state=state, clock=clock, sleep=clock.sleep, now=lambda: 1_000_000.0)
+        return Guest(
+            instance.url, state=state, min_poll_s=0.01, clock=clock, sleep=clock.sleep, now=lambda: 1_000_000.0
+        )
 
     return make
 
 
-def test_what_one_publishes_its_peers_read_and_a_private_key_only_itself(cloud: testing.Cloud, make_guest: Any) -> None:
+def test_peers_read_shared_keys_and_only_their_instance_reads_private_ones(
+    cloud: testing.Cloud, make_guest: Any
+) -> None:
     one, two = make_guest(cloud.instance("one")), make_guest(cloud.instance("two"))
     assert one.publish({"addr": "10.0.0.11", "gro-se": "ü ?&#"}).meta["gro-se"] == "ü ?&#"
     one.publish({"secret": "1"}, private=True)
@@ -53,7 +57,7 @@ def test_what_one_publishes_its_peers_read_and_a_private_key_only_itself(cloud: 
 
 
 @pytest.mark.parametrize("fault", [500, 503, 504, "cut", "silent", "closed"])
-def test_a_publish_whose_answer_is_lost_is_repeated_and_done_once(
+def test_a_publish_whose_answer_is_lost_is_repeated_and_carried_out_once(
     cloud: testing.Cloud, make_guest: Any, fault: int | str
 ) -> None:
     guest = make_guest(cloud.instance())
@@ -63,7 +67,7 @@ def test_a_publish_whose_answer_is_lost_is_repeated_and_done_once(
 
 
 @pytest.mark.parametrize("old_agent", [False, True])
-def test_a_key_that_is_taken_is_refused_with_its_reason_through_every_agent(make_guest: Any, old_agent: bool) -> None:
+def test_a_taken_key_is_refused_with_its_reason_through_every_agent(make_guest: Any, old_agent: bool) -> None:
     with testing.Cloud(old_agent=old_agent) as cloud:
         guest = make_guest(cloud.instance())
         guest._now = guest.client._now = __import__("time").time
@@ -73,7 +77,7 @@ def test_a_key_that_is_taken_is_refused_with_its_reason_through_every_agent(make
         assert caught.value.code == "peerdata.key.taken"
 
 
-def test_a_wait_ends_when_so_many_are_there(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+def test_a_wait_ends_at_the_number_of_peers(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
     one, two = make_guest(cloud.instance()), make_guest(cloud.instance())
     one.publish({"db_addr": "1"})
     clock.meanwhile = [lambda: one.publish({"other": "x"}), lambda: two.publish({"db_addr": "2"})]
@@ -81,7 +85,9 @@ def test_a_wait_ends_when_so_many_are_there(cloud: testing.Cloud, make_guest: An
     assert [peer.meta for peer in peers.peers] == [{"db_addr": "1"}, {"db_addr": "2"}]
 
 
-def test_a_wait_that_is_over_says_how_many_there_were(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+def test_a_wait_that_times_out_reports_how_many_peers_there_were(
+    cloud: testing.Cloud, make_guest: Any, clock: Clock
+) -> None:
     guest = make_guest(cloud.instance())
     guest.publish({"a": "1"})
     with pytest.raises(NotYet, match="only 1 of 2 peers after 10 s"):
@@ -89,30 +95,40 @@ def test_a_wait_that_is_over_says_how_many_there_were(cloud: testing.Cloud, make
     assert clock.time == pytest.approx(10)
 
 
-def test_the_pace_of_the_service_is_kept(make_guest: Any, clock: Clock) -> None:
+def test_the_service_decides_how_often_it_is_polled(make_guest: Any, clock: Clock) -> None:
     with testing.Cloud(poll_after_s=4) as cloud:
         with pytest.raises(NotYet):
             make_guest(cloud.instance()).wait(1, timeout_s=39)
         assert len(cloud.requests) == 11  # at 0, 4, ... 36 and 39
 
 
-@pytest.mark.parametrize("told", [0, 1e-9, 0.3, -1, float("nan"), None])
-def test_no_service_is_asked_more_than_once_a_second(clock: Clock, told: Any) -> None:
-    """Whatever it asks for; only the stand-in may, so that tests are quick."""
-    body = {"revision": 1, "full": True, "self": "0e", "peers": [], "removed": [], "poll_after_s": told}
+@pytest.mark.parametrize("poll_after_s", [0, 1e-9, 0.3, -1, float("nan"), None])
+def test_a_service_is_polled_at_most_once_a_second_whatever_it_asks_for(clock: Clock, poll_after_s: Any) -> None:
+    asked = poll_times(clock, poll_after_s)
+    assert 4 <= len(asked) <= 21
+
+
+def test_a_test_may_poll_more_often_but_never_more_often_than_it_allows(clock: Clock) -> None:
+    asked = poll_times(clock, 0, min_poll_s=0.1)
+    assert len(asked) == pytest.approx(201, abs=1)
+
+
+def poll_times(clock: Clock, poll_after_s: Any, **options: Any) -> list[float]:
+    """When a service with that ``poll_after_s`` is polled in 20 s."""
+    body = {"revision": 1, "full": True, "self": "0e", "peers": [], "removed": [], "poll_after_s": poll_after_s}
     asked: list[float] = []
 
     def exchange(*_: Any) -> wire.Answer:
         asked.append(clock.time)
         return wire.Answer(200, {}, json.dumps(body).encode(), "10.0.0.11")
 
-    guest = Guest("http://198.51.100.1", state="", exchange=exchange, clock=clock, sleep=clock.sleep)
+    guest = Guest("http://198.51.100.1", state="", exchange=exchange, clock=clock, sleep=clock.sleep, **options)
     with pytest.raises(NotYet):
         guest.wait(1, timeout_s=20)
-    assert 4 <= len(asked) <= 21
+    return asked
 
 
-def test_calls_that_share_a_time_end_together(clock: Clock) -> None:
+def test_calls_that_share_a_timeout_end_together(clock: Clock) -> None:
     def exchange(*_: Any) -> wire.Answer:
         raise NotReached("away")
 
@@ -125,7 +141,7 @@ def test_calls_that_share_a_time_end_together(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 400])
-def test_a_join_that_waits_asks_on_while_the_way_there_refuses(
+def test_a_waiting_join_keeps_asking_through_refusals_of_the_agent(
     cloud: testing.Cloud, make_guest: Any, clock: Clock, status: int
 ) -> None:
     one, two = make_guest(cloud.instance()), make_guest(cloud.instance())
@@ -138,7 +154,7 @@ def test_a_join_that_waits_asks_on_while_the_way_there_refuses(
         two.join("db", 2, timeout_s=100)
 
 
-def test_a_follower_hears_of_each_change_and_of_who_left_and_asks_for_what_is_new(
+def test_a_follower_receives_each_change_and_removal_and_asks_only_for_news(
     cloud: testing.Cloud, make_guest: Any, clock: Clock
 ) -> None:
     instance = cloud.instance()
@@ -152,7 +168,9 @@ def test_a_follower_hears_of_each_change_and_of_who_left_and_asks_for_what_is_ne
     assert "since=" in cloud.requests[-1]
 
 
-def test_while_the_service_is_away_a_follower_says_nothing(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+def test_a_follower_yields_nothing_while_the_service_is_unavailable(
+    cloud: testing.Cloud, make_guest: Any, clock: Clock
+) -> None:
     one = make_guest(cloud.instance())
     one.publish({"a": "1"})
     cloud.fail(*[503] * 7)
@@ -160,7 +178,7 @@ def test_while_the_service_is_away_a_follower_says_nothing(cloud: testing.Cloud,
     assert [len(peers.peers) for peers in lists] == [1]
 
 
-def test_the_last_good_list_is_kept_on_disk_and_told_with_its_time(
+def test_the_last_good_list_is_kept_on_disk_with_its_time(
     cloud: testing.Cloud, make_guest: Any, tmp_path: Path
 ) -> None:
     instance = cloud.instance()
@@ -176,17 +194,17 @@ def test_the_last_good_list_is_kept_on_disk_and_told_with_its_time(
     assert make_guest(cloud.instance(), str(tmp_path)).last_good() is None, "it is of another service"
 
 
-def test_a_list_that_another_machine_kept_is_not_believed(
+def test_a_list_kept_by_another_machine_is_ignored(
     cloud: testing.Cloud, make_guest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lay in the image that this instance was started from."""
     instance = cloud.instance()
     make_guest(instance, str(tmp_path)).peers()
-    monkeypatch.setattr("peerdata.guest.memory._machine", lambda: "another")
+    monkeypatch.setattr("peerdata.guest.state._machine", lambda: "another")
     assert make_guest(instance, str(tmp_path)).last_good() is None
 
 
-def test_one_founds_and_the_others_join_once_it_stands(
+def test_one_founder_starts_the_cluster_and_the_others_join_once_it_is_formed(
     cloud: testing.Cloud, make_guest: Any, clock: Clock, tmp_path: Path
 ) -> None:
     one, two = make_guest(cloud.instance(), str(tmp_path)), make_guest(cloud.instance())
@@ -201,8 +219,8 @@ def test_one_founds_and_the_others_join_once_it_stands(
     assert one.join("db", 2).verdict == "join"
 
 
-def test_a_join_asks_a_last_time_when_its_time_is_over(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
-    """The service is away until the last moment, within what would be a pause."""
+def test_a_join_asks_a_last_time_at_its_timeout(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+    """The service is unavailable until the last moment, within what would be a pause."""
     guest = make_guest(cloud.instance())
     guest.client._chance = lambda: 0.5
     cloud.fail(503, 503, 503, 503)  # at 0, 1, 3 and 7 s
@@ -214,11 +232,11 @@ def test_a_join_asks_a_last_time_when_its_time_is_over(cloud: testing.Cloud, mak
     assert clock.time == pytest.approx(20)
 
 
-def test_all_found_together_with_the_same_list(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
+def test_all_founders_start_with_the_same_list(cloud: testing.Cloud, make_guest: Any, clock: Clock) -> None:
     guests = [make_guest(cloud.instance()) for _ in range(4)]
     clock.meanwhile = [lambda: [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests[1:]]]
-    told = [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests[:1]]
-    assert told[0].verdict == "wait"
+    verdicts = [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests[:1]]
+    assert verdicts[0].verdict == "wait"
     assert guests[0].join("etcd", 3, founders="all").verdict == "bootstrap"
     lists = [guest.join("etcd", 3, founders="all", until_ready=False) for guest in guests]
     assert [one.verdict for one in lists] == ["bootstrap", "bootstrap", "bootstrap", "wait"]
@@ -226,7 +244,7 @@ def test_all_found_together_with_the_same_list(cloud: testing.Cloud, make_guest:
     assert len(lists[0].members) == 3
 
 
-def test_a_founder_that_was_replaced_cannot_confirm(cloud: testing.Cloud, make_guest: Any) -> None:
+def test_a_replaced_founder_cannot_confirm(cloud: testing.Cloud, make_guest: Any) -> None:
     instance, one, two = cloud.instance(), None, make_guest(cloud.instance())
     one = make_guest(instance)
     assert one.join("db", 2).verdict == "bootstrap"
@@ -234,13 +252,13 @@ def test_a_founder_that_was_replaced_cannot_confirm(cloud: testing.Cloud, make_g
     instance.remove()
     again = two.join("db", 2)
     assert (again.verdict, again.term) == ("bootstrap", 2)
-    with pytest.raises(Refused, match="no founder") as caught:
+    with pytest.raises(Refused, match="not a founder") as caught:
         two.formed("db", 1)
     assert caught.value.code == "peerdata.cluster.not_founder"
     assert two.formed("db", 2).formed
 
 
-def test_another_size_is_refused_and_a_closed_cluster_is_full(cloud: testing.Cloud, make_guest: Any) -> None:
+def test_another_size_is_refused_and_a_closed_cluster_becomes_full(cloud: testing.Cloud, make_guest: Any) -> None:
     one, two = make_guest(cloud.instance()), make_guest(cloud.instance())
     one.join("db", 1, closed=True)
     one.formed("db", 1)
@@ -252,20 +270,18 @@ def test_another_size_is_refused_and_a_closed_cluster_is_full(cloud: testing.Clo
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "..", ".", "x" * 65, "a:b", "ü"])
-def test_what_is_no_clusters_name_is_never_asked(cloud: testing.Cloud, make_guest: Any, name: str) -> None:
+def test_an_invalid_cluster_name_is_never_sent(cloud: testing.Cloud, make_guest: Any, name: str) -> None:
     with pytest.raises(Misused):
         make_guest(cloud.instance()).join(name, 1)
     assert cloud.requests == []
 
 
-def test_a_term_that_nobody_remembers_must_be_given(cloud: testing.Cloud, make_guest: Any) -> None:
+def test_an_unknown_term_must_be_given(cloud: testing.Cloud, make_guest: Any) -> None:
     with pytest.raises(Misused, match="term"):
         make_guest(cloud.instance()).formed("db")
 
 
-def test_own_addresses_are_those_of_network_data_or_else_of_the_connection(
-    cloud: testing.Cloud, make_guest: Any
-) -> None:
+def test_own_addresses_come_from_network_data_or_the_connection(cloud: testing.Cloud, make_guest: Any) -> None:
     network_data = {"networks": [{"type": "ipv4", "ip_address": "192.0.2.1"}], "links": []}
     assert make_guest(cloud.instance(network_data=network_data)).addresses() == ["192.0.2.1"]
     assert make_guest(cloud.instance()).addresses() == ["127.0.0.1"]

@@ -45,19 +45,19 @@ def ask(service: Service, environment: dict[str, str]) -> Ask:
     return ask  # type: ignore[return-value]
 
 
-def test_a_start_script_publishes_waits_and_reads_the_same_everywhere(ask: Ask) -> None:
+def test_start_scripts_publish_wait_and_read_the_same_everywhere(ask: Ask) -> None:
     for source in (ONE, TWO, THREE):
         assert ask(source, "publish", "--addresses", "nats_").returncode == 0
     words = ["wait", "--count", "3", "--prefix", "nats_", "--format", "nats", "--timeout", "10"]
-    told = [ask(source, *words).stdout for source in (ONE, THREE)]
+    printed = [ask(source, *words).stdout for source in (ONE, THREE)]
     assert (
-        told[0]
-        == told[1]
+        printed[0]
+        == printed[1]
         == f'routes: [\n{"".join(f"""  "nats-route://{one}:6222"{chr(10)}""" for one in (ONE, TWO, THREE))}]\n'
     )
 
 
-def test_a_refusal_says_why_and_is_exit_code_3(ask: Ask) -> None:
+def test_a_refusal_prints_its_reason_and_is_exit_code_3(ask: Ask) -> None:
     ask(ONE, "publish", "a=1")
     done = ask(ONE, "publish", "a=2")
     assert (done.returncode, "already holds another value" in done.stderr) == (3, True)
@@ -65,7 +65,7 @@ def test_a_refusal_says_why_and_is_exit_code_3(ask: Ask) -> None:
     assert (done.returncode, "no instance with the address" in done.stderr) == (3, True)
 
 
-def test_one_founds_a_galera_and_the_others_join_it(ask: Ask) -> None:
+def test_one_instance_starts_galera_and_the_others_join(ask: Ask) -> None:
     def join(source: str) -> str:
         words = ["join", "galera", "--size", "3", "--until-ready", "--format", "galera", f"galera_addr={source}"]
         return ask(source, *words, "--timeout", "10").stdout
@@ -76,15 +76,13 @@ def test_one_founds_a_galera_and_the_others_join_it(ask: Ask) -> None:
     assert join(ONE) == f"gcomm://{ONE},{TWO}\n", "a founder that starts again joins"
 
 
-def test_the_command_as_the_readme_shows_it_in_the_demo_works_after_its_curls(
-    service: Service, environment: dict[str, str]
-) -> None:
-    """All in the demo's five minutes that is for a shell; with the service on a port of its own, and of the source."""
+def test_the_demo_of_the_readme_works(service: Service, environment: dict[str, str]) -> None:
+    """Every shell block of the five minutes, with the service on another port and the command from the source."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Five minutes\n")[2].partition("\n## ")[0]
     lines = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.S)).replace("make zipapp\n", "")
-    for told, here in (("8775", str(service.port)), ("build/peerdata.pyz", f"{sys.executable} -m peerdata")):
-        assert told in lines
-        lines = lines.replace(told, here)
+    for shown, here in (("8775", str(service.port)), ("build/peerdata.pyz", f"{sys.executable} -m peerdata")):
+        assert shown in lines
+        lines = lines.replace(shown, here)
     done = subprocess.run(["/bin/sh", "-ec", lines], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.splitlines()[-1][-len("bootstrap") :]) == (0, "bootstrap"), done
 
@@ -95,7 +93,7 @@ def test_the_doctor_finds_nothing_wrong(ask: Ask) -> None:
     assert json.loads(ask(ONE, "whoami", "--format", "json").stdout)["uuid"] == BLUE[ONE]
 
 
-def test_a_service_that_comes_back_is_found_again(ask: Ask, service: Service) -> None:
+def test_a_restarted_service_is_found_again(ask: Ask, service: Service) -> None:
     assert ask(ONE, "publish", "a=1").returncode == 0
     assert ask(ONE, "peers", "--format", "json").returncode == 0
     service.kill()

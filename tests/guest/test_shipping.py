@@ -28,7 +28,7 @@ def there(name: str) -> bool:
 OLD = "python3.9"
 PYTHONS = [name for name in (OLD, "python3.10", "python3.11", "python3.12", "python3.13") if there(name)]
 
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def single_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy / "build" / "peerdata.pyz"
 
 
-def test_the_single_file_is_small_and_may_be_run(single_file: Path) -> None:
-    assert single_file.stat().st_size < MOST_BYTES
+def test_the_single_file_is_small_and_executable(single_file: Path) -> None:
+    assert single_file.stat().st_size < MAX_BYTES
     assert single_file.stat().st_mode & stat.S_IXOTH
     with zipfile.ZipFile(single_file) as archive:
         names = archive.namelist()
@@ -68,7 +68,7 @@ def test_the_single_file_holds_a_conversation(
 
 
 @pytest.mark.skipif(OLD not in PYTHONS, reason="no python3.9 on PATH")
-def test_the_oldest_python_holds_a_conversation_with_library_stand_in_and_command(run: Run, tmp_path: Path) -> None:
+def test_library_fake_and_command_work_with_the_oldest_python(run: Run, tmp_path: Path) -> None:
     script = tmp_path / "conversation.py"
     script.write_text(
         "from peerdata import testing\nfrom peerdata.guest import Guest\n"
@@ -102,7 +102,7 @@ def test_the_oldest_python_holds_a_conversation_with_library_stand_in_and_comman
     sorted([*(ROOT / "src/peerdata").glob("[gt]*/**/*.py"), ROOT / "src/peerdata/__main__.py"]),
     ids=lambda path: path.stem,
 )
-def test_what_runs_in_an_instance_is_written_for_the_oldest_python(path: Path) -> None:
+def test_the_code_of_the_guest_is_written_for_the_oldest_python(path: Path) -> None:
     """The grammar; that its names are there is seen where there is a python3.9."""
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
 
@@ -112,7 +112,7 @@ TOO_OLD = [name for name in ("python2.7", "python3.6", "python3.7", "python3.8")
 
 @pytest.mark.parametrize("python", [*TOO_OLD, "pretended"])
 @pytest.mark.parametrize("way", ["single file", "module"])
-def test_a_python_that_is_too_old_is_told_which_one_is_needed(single_file: Path, python: str, way: str) -> None:
+def test_a_python_that_is_too_old_reports_which_one_is_needed(single_file: Path, python: str, way: str) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     if python == "pretended":
         run = f"run_path({str(single_file)!r}" if way == "single file" else "run_module('peerdata'"
@@ -122,11 +122,11 @@ def test_a_python_that_is_too_old_is_told_which_one_is_needed(single_file: Path,
         command = [python, *([str(single_file)] if way == "single file" else ["-m", "peerdata"]), "whoami"]
         version = python[len("python") :]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
-    told = f"peerdata needs Python 3.9 or later, this is {version}\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+    message = f"peerdata needs Python 3.9 or later, this is {version}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
-def test_the_first_file_is_one_that_old_pythons_can_read() -> None:
+def test_old_pythons_can_read_the_first_file() -> None:
     first = ast.parse((ROOT / "src/peerdata/__main__.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(first) if isinstance(node, (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign))]
     functions = [node for node in ast.walk(first) if isinstance(node, ast.FunctionDef)]

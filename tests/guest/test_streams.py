@@ -1,4 +1,4 @@
-"""The command where its output or its errors can go nowhere."""
+"""The command with stdout or stderr closed or full."""
 
 from __future__ import annotations
 
@@ -33,28 +33,26 @@ def run_to(environment: dict[str, str]) -> RunShell:
 
 @pytest.mark.parametrize("where", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("words", [["whoami"], ["peers"], ["watch"], ["doctor"], ["join", "db", "--size", "1"]])
-def test_what_cannot_be_printed_is_one_line_and_exit_code_1(
+def test_lost_output_is_one_message_and_exit_code_1(
     cloud: testing.Cloud, run_to: RunShell, where: str, words: list[str]
 ) -> None:
     done = run_to(where, cloud.instance(), *words)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done
-    assert b"what was to be printed is lost" in done.stderr
+    assert b"the output is lost" in done.stderr
 
 
-def test_a_help_that_cannot_be_printed_is_told_as_well(cloud: testing.Cloud, run_to: RunShell) -> None:
+def test_a_help_that_cannot_be_printed_is_reported_too(cloud: testing.Cloud, run_to: RunShell) -> None:
     done = run_to(">/dev/full", cloud.instance(), "peers", "--help")
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
 
 
-def test_what_prints_nothing_needs_no_output(cloud: testing.Cloud, run_to: RunShell) -> None:
+def test_a_command_that_prints_nothing_needs_no_stdout(cloud: testing.Cloud, run_to: RunShell) -> None:
     done = run_to(">&-", cloud.instance(), "publish", "a=1")
     assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "0<&- 2>&-"])
-def test_that_nobody_hears_of_an_error_does_not_change_the_exit_code(
-    cloud: testing.Cloud, run_to: RunShell, where: str
-) -> None:
+def test_a_lost_message_does_not_change_the_exit_code(cloud: testing.Cloud, run_to: RunShell, where: str) -> None:
     one = cloud.instance()
     Guest(one.url, state="").publish({"a": "1", "addr": "no address"})
     assert run_to(where, one, "publish", "a=2").returncode == 3
@@ -66,16 +64,16 @@ def test_that_nobody_hears_of_an_error_does_not_change_the_exit_code(
     assert run_to(where, one, "whoami").stdout == f"{one.uuid}\n".encode()
 
 
-def test_where_all_three_are_closed_nothing_else_gets_their_numbers(
+def test_a_socket_never_gets_the_descriptor_of_a_closed_standard_stream(
     cloud: testing.Cloud, environment: dict[str, str]
 ) -> None:
-    """Or what is printed would go into the connection."""
+    """Otherwise output would be sent over the connection."""
     done = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" 0<&- >&- 2>&-', "sh", sys.executable, "-c",
          "import sys, socket; sys.argv[1:] = ['publish', 'a=1']\n"
          "real = socket.create_connection\n"
-         "def connect(*told):\n"
-         "    made = real(*told)\n"
+         "def connect(*arguments):\n"
+         "    made = real(*arguments)\n"
          "    assert made.fileno() > 2\n"
          "    return made\n"
          "socket.create_connection = connect\n"
@@ -86,7 +84,7 @@ def test_where_all_three_are_closed_nothing_else_gets_their_numbers(
 
 
 @pytest.mark.parametrize("form", ["table", "json", "env"])
-def test_what_is_printed_is_as_in_a_file_whatever_the_locale(cloud: testing.Cloud, run_to: RunShell, form: str) -> None:
+def test_output_is_utf8_whatever_the_locale(cloud: testing.Cloud, run_to: RunShell, form: str) -> None:
     one = cloud.instance()
     Guest(one.url, state="").publish({"name": "Zürich \U0001f600"})
     done = run_to("", one, "peers", "--format", form, PYTHONIOENCODING="ascii")

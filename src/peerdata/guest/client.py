@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Asks the service until it has answered: which address, how often, what a status means. Knows no call by name.
+Sends a call until it is answered: chooses the server, repeats failures, and explains refusals. Knows no call by name.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from peerdata.guest import pace, wire
+from peerdata.guest import backoff, wire
 from peerdata.guest.errors import GuestError, Misused, NoService, NotReached, Refused
 
 T = TypeVar("T")
 
-Exchange = Callable[[wire.Place, str, str, float], wire.Answer]
+Exchange = Callable[[wire.Server, str, str, float], wire.Answer]
 
 ROOT = "/openstack/latest/"
-ANSWER_S = 40.0
-"""For one answer: haproxy gives one up after 32 s."""
-LEAST_ANSWER_S = 5.0
-"""Even when the time is nearly over."""
-MOST_QUERY_BYTES = 14_000
-"""What haproxy takes as one line, less its surroundings."""
+ANSWER_TIMEOUT_S = 40.0
+"""For one answer: haproxy gives up after 32 s."""
+MIN_ANSWER_TIMEOUT_S = 5.0
+"""For one answer when the deadline is near or over."""
+MAX_QUERY_BYTES = 14_000
+"""haproxy's limit for the request line, less the rest of that line."""
 FRESH_S = 120.0
-"""A refusal that was kept with a time so near to ours is that of the call just made."""
-MAY_PASS = (400, 401, 403, 404)
-"""What an agent, nova or a service that is being replaced may say for a while to who is known there."""
+"""A kept refusal whose time differs from ours by at most this belongs to the call that was just refused."""
+TRANSIENT_STATUSES = (400, 401, 403, 404)
+"""What an agent, nova or a service that is being replaced may send for a while, even to a known instance."""
 
 
-def _as_it_is(document: Any) -> Any:
+def _unchanged(document: Any) -> Any:
     return document
 
 
 def chance() -> float:
-    """0 to 1, at random; without the 5 ms that it takes to import `random`."""
+    """A random number from 0 to 1, without the 5 ms that importing `random` takes."""
     return int.from_bytes(os.urandom(4), "big") / 2**32
 
 
 class Client:
     """
-    One service, asked with patience.
+    Calls one metadata service, and repeats what fails.
 
     Args:
-        url, source: See `wire.places`.
-        exchange: Asks once; the seam for tests.
+        url, source: See `wire.servers`.
+        exchange: Sends one request; the seam for tests.
         clock: Seconds; only differences count.
-        notice: Told of each failure that will be tried again, in words for a person.
+        notice: Called before each repeat, with a message for a person.
     """
 
     def __init__(
@@ -65,16 +65,17 @@ class Client:
         now: Callable[[], float] = time.time,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.places = wire.places(url, source)
+        self.servers = wire.servers(url, source)
+        """In the order in which they are tried; the one that answered last comes first."""
         self.clock = clock
         self.sleep = sleep
         self.notice = notice
         self.local_address = ""
-        """This end of the last connection that was answered."""
+        """The address of this machine on the last connection that was answered."""
         self._exchange = exchange
         self._chance = chance
         self._now = now
-        self._asked_at: deque[float] = deque(maxlen=pace.MOST_IN_WINDOW)
+        self._asked_at: deque[float] = deque(maxlen=backoff.MAX_IN_WINDOW)
 
     def ask(
         self,
@@ -83,40 +84,42 @@ class Client:
         query: Iterable[tuple[str, str]] = (),
         *,
         deadline: float | None,
-        read: Callable[[Any], T] = _as_it_is,
+        read: Callable[[Any], T] = _unchanged,
         was_answered: bool = False,
     ) -> T:
         """
-        What *read* makes of the answer's JSON, once there is one.
+        Send a call until it is answered with 200, and return what *read* makes of the JSON.
 
         Args:
-            path: Behind ``/openstack/latest/``; each part already fit for a path.
-            query: Parameters, unescaped.
-            deadline: By `clock`, until when failures are tried again, the last time then; None: for ever.
-            read: Raises NotReached where the JSON is none of ours; that is a failure as any other.
-            was_answered: The same call was answered before. Then it is known here, and a refusal without a reason of
-                ours is tried again too: it is the agent's or nova's, and may pass.
+            path: The part after ``/openstack/latest/``, already escaped.
+            query: Parameters, not escaped.
+            deadline: By `clock`. Failures are repeated until then, and a last time at it; None: without end.
+            read: Raises NotReached if the JSON is not the expected answer; that counts as a failure like any other.
+            was_answered: The same call was answered before, so the service knows this instance. A refusal without a
+                reason of the service's own then comes from the agent or nova, may pass, and is repeated too.
 
         Raises:
-            NotReached: the time is over; it says what went wrong last.
+            NotReached: the deadline has passed; the message is that of the last failure.
             Refused, NoService: see there.
-            Misused: the query is longer than gets through.
+            Misused: the query is too long.
         """
         text = "&".join(f"{wire.quote(name)}={wire.quote(value)}" for name, value in query)
-        if len(text) > MOST_QUERY_BYTES:
-            raise Misused(f"the keys and values make a call of {len(text)} bytes; {MOST_QUERY_BYTES} get through")
+        if len(text) > MAX_QUERY_BYTES:
+            raise Misused(f"the keys and values need a call of {len(text)} bytes; the limit is {MAX_QUERY_BYTES}")
         target = ROOT + path + (f"?{text}" if text else "")
-        told: list[T] = []
+        results: list[T] = []
         failures = 0
         while True:
-            answer = self.fetch(method, target, deadline=deadline, accept=lambda body: told.append(read(json_of(body))))
+            answer = self.fetch(
+                method, target, deadline=deadline, accept=lambda body: results.append(read(json_of(body)))
+            )
             if answer.status == 200:
-                return told[-1]
+                return results[-1]
             failure: GuestError
             try:
                 failure = (self._explain_404 if answer.status == 404 else self._explain)(method, path, answer)
             except NotReached as error:
-                failure = error  # away again before it could be explained
+                failure = error  # unavailable again before the refusal could be explained
             if not (isinstance(failure, NotReached) or (was_answered and _may_pass(failure))):
                 raise failure
             failures += 1
@@ -131,72 +134,75 @@ class Client:
         accept: Callable[[bytes], object] = lambda _: None,
     ) -> wire.Answer:
         """
-        The first answer that is final: a refusal, or a 200 for whose body *accept* does not raise NotReached.
+        Send a request until its answer is final: a refusal, or a 200 whose body *accept* takes.
+
+        Args:
+            accept: Raises NotReached for a body that counts as a failure.
 
         Raises:
-            NotReached: there was none until *deadline*, nor at it.
+            NotReached: there was no final answer until *deadline*, nor at it.
         """
         failures = 0
         while True:
             try:
                 answer = self._ask_once(method, target, deadline)
-                if pace.is_final(answer.status):
+                if backoff.is_final(answer.status):
                     return answer
                 if answer.status == 200:
                     accept(answer.body)
                     return answer
-                failure = NotReached(f"the service answers {answer.status}{_told(answer)}")
-                too_many = answer.status == pace.TOO_MANY
+                failure = NotReached(f"the service answered {answer.status}{_reason_of(answer)}")
+                too_many = answer.status == backoff.TOO_MANY
             except NotReached as error:
                 failure, too_many = error, False
             failures += 1
             self._pause(failure, failures, deadline, too_many=too_many)
 
     def _pause(self, failure: GuestError, failures: int, deadline: float | None, *, too_many: bool = False) -> None:
-        """Sleep until it is to be tried again; at the deadline raise *failure*, the last of so many in a row."""
-        pause = pace.pause_s(failures, self._chance(), too_many=too_many)
+        """Sleep until the next attempt; raise *failure* if the deadline has passed. *failures*: how many in a row."""
+        pause = backoff.pause_s(failures, self._chance(), too_many=too_many)
         if deadline is not None:
             remaining = deadline - self.clock()
             if remaining <= 0:
                 raise failure
-            pause = min(pause, remaining)  # a last time, at the deadline
+            pause = min(pause, remaining)  # the last attempt is at the deadline
         self.notice(f"{failure.message}; again in {pause:.0f} s")
         self.sleep(pause)
 
     def _ask_once(self, method: str, target: str, deadline: float | None) -> wire.Answer:
-        """Ask the place that answered last, or else each in turn until one takes the connection."""
-        hold_s = pace.pace_s(self._asked_at, self.clock()) if self.places[0].is_link_local else 0.0
+        """Send the request to the server that answered last, or to the first that accepts a connection."""
+        hold_s = backoff.rate_limit_s(self._asked_at, self.clock()) if self.servers[0].is_link_local else 0.0
         if hold_s:
             self.sleep(hold_s)
         self._asked_at.append(self.clock())
-        timeout_s = ANSWER_S
+        timeout_s = ANSWER_TIMEOUT_S
         if deadline is not None:
-            timeout_s = min(ANSWER_S, max(LEAST_ANSWER_S, deadline - self.clock()))
+            timeout_s = min(ANSWER_TIMEOUT_S, max(MIN_ANSWER_TIMEOUT_S, deadline - self.clock()))
         first: NotReached | None = None
-        for place in list(self.places):
+        for server in list(self.servers):
             try:
-                answer = self._exchange(place, method, target, timeout_s)
+                answer = self._exchange(server, method, target, timeout_s)
             except wire.NotConnected as error:
                 first = first or error
                 continue
-            self.places.remove(place)
-            self.places.insert(0, place)
+            self.servers.remove(server)
+            self.servers.insert(0, server)
             self.local_address = answer.local_address
             return answer
-        raise first or NotReached("there is no address to ask")
+        raise first or NotReached("there is no metadata address on this machine")
 
     def _explain(self, method: str, path: str, answer: wire.Answer) -> Refused:
-        """Why; old agents of neutron put a page of their own in its place, and then the service is asked again."""
+        """Give the reason of a refusal; where an old agent of neutron replaced it by a page, fetch it again."""
         error = error_of(answer.body)
         if error is None:
             error = self._last_error(f"{method} {ROOT}{path}")
         if error is None:
-            return Refused(f"refused with status {answer.status}; the reason got lost on the way", status=answer.status)
+            return Refused(f"refused with status {answer.status}; the reason was lost on the way", status=answer.status)
         return Refused(error["message"], status=answer.status, code=error["code"])
 
     def _last_error(self, call: str) -> dict[str, str] | None:
         try:
-            answer = self._ask_once("GET", f"{ROOT}peer_data/last_error.json", self.clock() + LEAST_ANSWER_S)
+            answer = self._ask_once("GET", f"{ROOT}peer_data/last_error.json", self.clock() + MIN_ANSWER_TIMEOUT_S)
         except NotReached:
             return None
         error = error_of(answer.body) if answer.status == 200 else None
@@ -205,12 +211,12 @@ class Client:
         if abs(seconds_of(error.get("time", "")) - self._now()) > FRESH_S:  # or one of the two clocks is wrong
             return {
                 **error,
-                "message": f"{error['message']} (so at {error.get('time')}, the last reason that is known)",
+                "message": f"{error['message']} (the last known reason, of {error.get('time')})",
             }
         return error
 
     def _explain_404(self, method: str, path: str, answer: wire.Answer) -> Refused | NoService:
-        """Nova's word that this instance is none of the project's, or nobody's who knows this call?"""
+        """Tell apart: nova does not know this instance, or the service does not know this call."""
         error = error_of(answer.body)
         if error is not None and error["code"].startswith("peerdata.identity."):
             return Refused(error["message"], status=404, code=error["code"])
@@ -225,43 +231,43 @@ class Client:
         return Refused("nova does not know this instance in this project; nothing was done", status=404)
 
     def _explain_no_listing(self, answer: wire.Answer) -> Refused | NoService:
-        """Nobody's instance asks there, or nobody should ask there at all?"""
-        place = self.places[0]
+        """Tell apart: the service does not know this instance, or this is not a listener for instances."""
+        server = self.servers[0]
         error = error_of(answer.body)
         if error is not None and error["code"] == "peerdata.path.unknown":
-            return NoService(f"{place} is not where instances ask, but another listener: {error['message']}")
-        if place.is_link_local:
+            return NoService(f"{server} is another listener, not the one for instances: {error['message']}")
+        if server.is_link_local:
             return Refused("the metadata service does not know this instance", status=404)
-        return Refused(f"{place} does not know this instance, or is no metadata service", status=404)
+        return Refused(f"{server} does not know this instance, or is not a metadata service", status=404)
 
     def _listing(self) -> wire.Answer:
-        """What stands at ``/openstack/latest/``: the entries, each on a line, a slash behind some."""
-        return self.fetch("GET", ROOT, deadline=self.clock() + LEAST_ANSWER_S)
+        """The entries at ``/openstack/latest/``: one on each line, some with a slash at their end."""
+        return self.fetch("GET", ROOT, deadline=self.clock() + MIN_ANSWER_TIMEOUT_S)
 
 
 def _may_pass(failure: GuestError) -> bool:
-    """Whether it is an answer that the service itself did not give, or only because nova did not vouch for us."""
+    """Whether the refusal came from the agent or nova, or from the service because nova did not confirm the caller."""
     if isinstance(failure, Refused):
         reason_is_ours = failure.code and not failure.code.startswith("peerdata.identity.")
-        return failure.status in MAY_PASS and not reason_is_ours
+        return failure.status in TRANSIENT_STATUSES and not reason_is_ours
     return isinstance(failure, NoService)
 
 
 def json_of(body: bytes) -> Any:
     """
-    The JSON of an answer that was good.
+    Parse the body of a 200.
 
     Raises:
-        NotReached: it is none.
+        NotReached: it is not JSON.
     """
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise NotReached("the answer was cut, or is not peerdata's") from None
+        raise NotReached("the answer was cut, or is not from peerdata") from None
 
 
 def error_of(body: bytes) -> dict[str, str] | None:
-    """The ``error`` of an answer, where it has one of ours: ``code``, ``message``, and what else is text."""
+    """The ``error`` object of peerdata in *body*: ``code``, ``message`` and its other texts; None if there is none."""
     try:
         error = json.loads(body)["error"]
         facts = {name: value for name, value in error.items() if isinstance(value, str)}
@@ -271,7 +277,7 @@ def error_of(body: bytes) -> dict[str, str] | None:
 
 
 def seconds_of(time_text: str) -> float:
-    """Seconds since 1970 of such as ``2026-11-22T10:02:11Z``; 0 for what is none."""
+    """Seconds since 1970 of a time such as ``2026-11-22T10:02:11Z``; 0 for any other text."""
     try:
         import calendar
 
@@ -280,6 +286,6 @@ def seconds_of(time_text: str) -> float:
         return 0.0
 
 
-def _told(answer: wire.Answer) -> str:
+def _reason_of(answer: wire.Answer) -> str:
     error = error_of(answer.body)
     return f": {error['message']}" if error else ""

@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Every way in which a guest's call ends without its answer, as one tree.
+Every way in which a call of the guest fails, as one tree.
 
     GuestError
-    ├── NotReached     nobody answered, or not with an answer; it may pass
-    ├── Refused        the service said no, and asking again would not help
-    ├── NoService      who answers at the metadata address is not peerdata
-    ├── NotYet         the service answers; what was waited for has not come
-    ├── Unusable       what peers published, or this machine has, does not do for what was asked
-    └── Misused        the call cannot be made so
+    ├── NotReached     no answer came, or not a valid one; it may pass
+    ├── Refused        the service refused the call; a repeat would not help
+    ├── NoService      the server at the metadata address is not peerdata
+    ├── NotYet         the service answers, but what was waited for has not happened
+    ├── Unusable       a value that a peer published, or something of this machine, cannot be used
+    └── Misused        the arguments of the call are invalid
 
-The command's exit code is the class's ``exit_code`` (docs/guest.md, "Exit codes").
+The exit code of the command is the ``exit_code`` of the class (docs/guest.md, "Exit codes").
 """
 
 from __future__ import annotations
 
 DONE = 0
 OLD_LIST = 6
-"""The last good list was given, because the service could not be reached."""
+"""The last good list was printed, because the service could not be reached."""
 
 
 class GuestError(Exception):
-    """Something that a program which uses the library can catch as a whole."""
+    """The base class: a program that uses the library can catch all errors by it."""
 
     exit_code = 1
 
@@ -32,13 +32,13 @@ class GuestError(Exception):
 
 
 class NotReached(GuestError):
-    """Nobody answered in time, or what came back was cut or is no answer. Whether a write was done is not known."""
+    """No answer came in time, or it was cut, or it was not valid. Whether a write was carried out is unknown."""
 
     exit_code = 1
 
 
 class Refused(GuestError):
-    """The service refused the call, for good; nothing of it was done."""
+    """The service refused the call, and a repeat would be refused too; nothing was carried out."""
 
     exit_code = 3
 
@@ -46,28 +46,28 @@ class Refused(GuestError):
         super().__init__(message)
         self.status = status
         self.code = code
-        """Of docs/errors.md; empty where it could not be learned."""
+        """A code of docs/errors.md; empty where the reason was lost."""
 
 
 class NoService(GuestError):
-    """There is a metadata service, but plain nova or something else: ``shared.json`` is not listed."""
+    """The metadata service here is plain nova or something else: it does not list ``shared.json``."""
 
     exit_code = 5
 
 
 class NotYet(GuestError):
-    """The time is over, though the service was reached."""
+    """The timeout is over, although the service was reached."""
 
     exit_code = 4
 
 
 class Unusable(GuestError):
-    """A peer's value, a missing key or a file does not do."""
+    """A peer's value, a missing key or a file of this machine cannot be used."""
 
     exit_code = 1
 
 
 class Misused(GuestError):
-    """An argument that no service could make sense of."""
+    """An argument is invalid, whatever the service would answer."""
 
     exit_code = 2

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Files that others read: replaced whole or not at all, and only when what they say has changed.
+Replaces files that other programs read: as a whole or not at all, and only if their content changes.
 """
 
 from __future__ import annotations
@@ -15,42 +15,46 @@ from peerdata.guest.errors import Unusable
 
 def write_if_changed(path: str, text: str, *, mark: str = "") -> bool:
     """
-    Let the file at *path* hold *text*; returns whether it did not before.
+    Make *text* the content of the file at *path*, if it is not already.
 
-    With *mark* (`mark_of`) that is there before the new file is: whoever is to be told of it still has to be, whatever
-    ends us.
+    A reader sees the old file or the new one, even after a power cut. Mode and owner of the old file are kept; a new
+    file gets the usual ones. If *path* is a symbolic link, its target is replaced.
 
-    A reader sees the old file or the new one, after a power cut too. Mode and owner of the old one are kept; a new one
-    gets those of any new file. Through a symbolic link, the file it leads to is replaced.
+    Args:
+        mark: See `mark_of`. It is created before the file is replaced, so that it exists even if we are killed between
+            the two.
+
+    Returns:
+        Whether the content changed.
 
     Raises:
-        Unusable: it cannot be written, or is no regular file (a device, a FIFO); the old one is as it was.
+        Unusable: the file cannot be written, or is not a regular file (a device, a FIFO); it is unchanged.
     """
-    named, path = path, os.path.realpath(path)
+    given, path = path, os.path.realpath(path)
     wanted = text.encode("utf-8")
-    beside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.new")
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.new")
     try:
-        _refuse_irregular(named)
+        _refuse_irregular(given)
         before = _read(path)
         if before is not None and before[0] == wanted:
             return False
         with suppress(FileNotFoundError):
-            os.unlink(beside)  # of one of our number that was killed
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            os.unlink(temporary)  # left by a killed process with our process id
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 if before is not None:
-                    _be_like(before[1], file.fileno())
+                    _copy_owner_and_mode(before[1], file.fileno())
                 file.write(wanted)
                 file.flush()
                 os.fsync(file.fileno())
             if mark:
                 _touch(mark)
-            os.replace(beside, path)
+            os.replace(temporary, path)
         except BaseException:
-            # It may be in place already: then what came meanwhile, as Ctrl-C does, must not get lost over this.
+            # If the file has been replaced already, this must not hide what interrupted us, such as Ctrl-C.
             with suppress(FileNotFoundError):
-                os.unlink(beside)
+                os.unlink(temporary)
             raise
         _sync_directory(os.path.dirname(path))
     except OSError as error:
@@ -59,13 +63,13 @@ def write_if_changed(path: str, text: str, *, mark: str = "") -> bool:
 
 
 def mark_of(path: str) -> str:
-    """The mark beside the file at *path* which says that who reads it has not been told of it yet."""
+    """The name of the empty file next to *path* that exists while a reload of its new content is due."""
     path = os.path.realpath(path)
     return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.reload-due")
 
 
 def set_mark(mark: str, *, due: bool) -> None:
-    """Let *mark* be there while it is *due*. Where that fails, it stays as it is: once told too often does no harm."""
+    """Create or remove *mark*. If that fails, it stays as it is: one reload too many does no harm."""
     try:
         if due:
             _touch(mark)
@@ -80,10 +84,10 @@ def _touch(path: str) -> None:
 
 
 def _refuse_irregular(path: str) -> None:
-    """A FIFO would hold us for ever, a device be replaced. By the name as given: behind /dev/stdout may be none."""
+    """A FIFO would block us, and a device be replaced. *path* is not resolved: /dev/stdout may lead to no name."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise Unusable(f"{path} is no regular file")
+            raise Unusable(f"{path} is not a regular file")
 
 
 def _read(path: str) -> tuple[bytes, os.stat_result] | None:
@@ -94,13 +98,13 @@ def _read(path: str) -> tuple[bytes, os.stat_result] | None:
         return None
 
 
-def _be_like(old: os.stat_result, descriptor: int) -> None:
+def _copy_owner_and_mode(old: os.stat_result, descriptor: int) -> None:
     new = os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
         try:
             os.fchown(descriptor, old.st_uid, old.st_gid)
         except PermissionError:
-            pass  # only root may give files away; then it is ours, as with any editor
+            pass  # only root may change the owner; the file becomes ours, as with any editor
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 

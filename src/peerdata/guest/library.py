@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-The library: the calls of docs/protocol.md as methods, each asked until it is answered. Synchronous, as a start script.
+The library: the calls of docs/protocol.md as methods, each repeated until it is answered. Synchronous.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from peerdata.guest import client, memory, wire, words
-from peerdata.guest.errors import Misused, NotYet, Unusable
-from peerdata.guest.words import KEY_CHARACTERS, MOST_KEY_CHARS, Me, PeerList, Verdict
+from peerdata.guest import answers, client, model, wire
+from peerdata.guest.errors import Misused, NotYet
+from peerdata.guest.model import Me, PeerList, Verdict
+from peerdata.guest.schedule import Schedule
+from peerdata.guest.state import StateDirectory, default_directory
 
 if TYPE_CHECKING:
     from peerdata.guest.addresses import AddressesOf
@@ -22,30 +24,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HOLD_S = 20.0
-"""How long a poll may be held by the service, where its operator lets it: well within haproxy's 32 s."""
-LEAST_POLL_S = 1.0
-"""Between two polls, whatever the service asks for; its own least is the same (docs/protocol.md, "Follow changes")."""
-LEAST_POLL_OF_STAND_IN_S = 0.01
-MOST_SIZE = 1000
-"""Of a cluster (docs/protocol.md, "Form a cluster")."""
+"""How long the service may hold a poll, where its operator allows that: well within haproxy's 32 s."""
+MIN_POLL_S = 1.0
+"""The same as the service's own minimum (docs/protocol.md, "Follow changes")."""
 
 
 class Guest:
     """
-    This instance, speaking to the metadata service.
+    This instance, as a client of the metadata service.
 
-    Every call may be repeated: what is set is set once, and the same again changes nothing.
+    Every call may be repeated: keys are set once, and publishing the same again changes nothing.
 
     Args:
-        url: Instead of the metadata addresses; default ``PEERDATA_URL`` of the environment. ``PEERDATA_SOURCE`` is the
-            address to ask from, for laboratories.
-        timeout_s: How long a call that is not answered is tried again, in seconds; None: for ever.
-        state: Directory for the last good list; default see `memory.default_directory`, empty: none is kept.
-        progress: Told what is being waited for, in words for a person.
+        url: Used instead of the metadata addresses; default ``PEERDATA_URL`` of the environment. ``PEERDATA_SOURCE`` is
+            the address to connect from, for test setups.
+        timeout_s: How long a call that is not answered is repeated, in seconds; None: without end.
+        state: Directory for the last good list; default see `state.default_directory`, empty: none is kept.
+        min_poll_s: The shortest time between two polls, in seconds, whatever the service asks for. Less than the
+            default is for tests against `peerdata.testing`.
+        progress: Called with what is being waited for, as a message for a person.
         exchange, clock, sleep, chance, now: Seams for tests.
 
     Raises:
-        Misused: *url* is no URL.
+        Misused: *url* is invalid.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Guest:
         *,
         timeout_s: float | None = 120.0,
         state: str | None = None,
+        min_poll_s: float = MIN_POLL_S,
         progress: Callable[[str], None] = lambda _: None,
         exchange: client.Exchange = wire.exchange,
         clock: Callable[[], float] = time.monotonic,
@@ -67,78 +69,77 @@ class Guest:
         self.client = client.Client(
             url, source=source, exchange=exchange, clock=clock, sleep=sleep, chance=chance, now=now, notice=progress
         )
-        self.memory = memory.Memory(
-            memory.default_directory(dict(os.environ)) if state is None else state, f"{url} {source}".strip()
+        self.state_directory = StateDirectory(
+            default_directory(dict(os.environ)) if state is None else state, f"{url} {source}".strip()
         )
+        self._schedule = Schedule(clock, sleep, min_poll_s)
         self._progress = progress
-        self._last_deadline: float | None = None
-        self._clock = clock
-        self._sleep = sleep
         self._now = now
 
     def end_within(self, timeout_s: float) -> None:
-        """No call is tried longer than so many seconds from now, whatever its own time: several share one timeout."""
-        self._last_deadline = self._clock() + timeout_s
+        """End every further call within *timeout_s* seconds from now, so that several calls share one timeout."""
+        self._schedule.end_within(timeout_s)
 
     def publish(self, meta: Mapping[str, str], *, private: bool = False) -> Me:
         """
-        Set every key of *meta*, once and for good, or none of them.
+        Set all keys of *meta*, once and for good, or none of them.
 
         Args:
-            meta: 1 to 243 of ``a-z A-Z 0-9 - _ : .`` and space for a key, at most 255 characters for a value.
-            private: Seen by this instance alone, instead of the whole project.
+            meta: Keys of 1 to 243 characters ``a-z A-Z 0-9 - _ : .`` and space; values of at most 255 characters.
+            private: Visible to this instance only, instead of the whole project.
 
         Returns:
-            This instance, with all that it has published by now.
+            This instance, with everything that it has published so far.
 
         Raises:
-            Refused: a key holds another value (``peerdata.key.taken``), or too many.
-            NotReached: no answer came; the keys may be set or not, and the same call again makes sure.
+            Refused: a key holds another value (``peerdata.key.taken``), or a quota is full.
+            NotReached: no answer came. Whether the keys are set is unknown; repeating the call makes sure.
             NoService, Misused.
         """
         query = [] if private else [("shared", "project")]
-        return self._ask("POST", "metadata", words.read_me, query + _parameters(meta))
+        return self._ask("POST", "metadata", answers.read_me, query + _parameters(meta))
 
     def peers(self, prefix: str = "") -> PeerList:
         """
-        Everybody who shares a key, this instance included, in the order that all readers see.
+        List all instances that share a key, including this one, in the order that is the same for all readers.
 
         Args:
-            prefix: Only keys that begin so, and who has such.
+            prefix: Only keys that begin with it, and only instances that share such a key.
 
         Raises:
-            NotReached: there is no answer; `last_good` may have an older list. Never an empty one instead.
+            NotReached: no answer came; it is never an empty list instead. `last_good` may have an older one.
             Refused, NoService, Misused.
         """
-        peers = self._ask("GET", "peer_data.json", partial(words.apply, None), _following(prefix))
-        self.memory.keep_list(prefix, peers, self._now())
+        peers = self._ask("GET", "peer_data.json", partial(answers.apply, None), _prefix_parameter(prefix))
+        self.state_directory.keep_list(prefix, peers, self._now())
         return peers
 
     def last_good(self, prefix: str = "") -> PeerList | None:
-        """The last list that this machine read with that *prefix*; its ``read_at`` says when."""
-        return self.memory.last_list(prefix)
+        """The last list that this machine received for *prefix*; ``read_at`` is the time of receipt."""
+        return self.state_directory.last_list(prefix)
 
     def follow(self, prefix: str = "", *, timeout_s: float | None = None) -> Iterator[PeerList]:
         """
-        The list now, and again each time that it has changed.
+        Yield the current list, and the new list after each change.
 
-        The service says how often it is asked. While it is away, it is asked on; what was yielded last stays good. Once
-        it has answered, that goes for its 401, 403 and 404 too, and for a 400 without a reason of peerdata's.
+        The service decides how often it is polled. While it is unavailable, polling continues, and the list yielded
+        last stays valid. After the first answer the same goes for 401, 403 and 404, and for a 400 without a reason of
+        peerdata's.
 
         Args:
-            timeout_s: After so many seconds it ends; None: never.
+            timeout_s: Ends the iteration after this many seconds; None: never.
 
         Raises:
-            NotReached: only with *timeout_s*: nothing was answered when it was over.
-            Refused, NoService: the first answer; a later one only with *timeout_s*, when that was over.
+            NotReached: only with *timeout_s*: no answer came until its end.
+            Refused, NoService: as the first answer; as a later one only at the end of *timeout_s*.
             Misused.
         """
-        deadline = self._deadline(timeout_s)
+        deadline = self._schedule.deadline(timeout_s)
         known: PeerList | None = None
         while True:
-            query = _following(prefix)
+            query = _prefix_parameter(prefix)
             if known is not None:
-                hold_s = HOLD_S if deadline is None else min(HOLD_S, max(0.0, deadline - self._clock()))
+                hold_s = HOLD_S if deadline is None else min(HOLD_S, self._schedule.remaining_s(deadline))
                 query += [("since", str(known.revision)), ("wait", f"{hold_s:.1f}")]
             before = known
             known = self.client.ask(
@@ -146,30 +147,30 @@ class Guest:
                 "peer_data.json",
                 query,
                 deadline=deadline,
-                read=partial(words.apply, before),
+                read=partial(answers.apply, before),
                 was_answered=before is not None,
             )
             if before is None or known.peers != before.peers:
-                self.memory.keep_list(prefix, known, self._now())
+                self.state_directory.keep_list(prefix, known, self._now())
                 yield known
-            if not self._rest(known.poll_after_s, deadline):
+            if not self._schedule.rest(known.poll_after_s, deadline):
                 return
 
     def wait(self, count: int, prefix: str = "", *, timeout_s: float | None = 600.0) -> PeerList:
         """
-        The list, once so many are on it, this instance included if it shares.
+        Return the list once it has *count* peers, including this instance if it shares a key.
 
         Raises:
-            NotYet: the time was over before.
+            NotYet: there were fewer at the end of *timeout_s*.
             NotReached, Refused, NoService.
         """
-        there = 0
+        found = 0
         for peers in self.follow(prefix, timeout_s=timeout_s):
-            there = len(peers.peers)
-            if there >= count:
+            found = len(peers.peers)
+            if found >= count:
                 return peers
-            self._progress(f"{there} of {count} peers")
-        raise NotYet(f"only {there} of {count} peers after {timeout_s:.0f} s")
+            self._progress(f"{found} of {count} peers")
+        raise NotYet(f"only {found} of {count} peers after {timeout_s:.0f} s")
 
     def join(
         self,
@@ -183,148 +184,122 @@ class Guest:
         timeout_s: float | None = 600.0,
     ) -> Verdict:
         """
-        Put this instance on the roll of *cluster*, and learn what it is to do.
+        Make this instance a member of *cluster*, and return what it is to do.
 
         Args:
-            cluster: 1 to 64 of ``a-z A-Z 0-9 - _ .``.
-            size: How many the cluster is planned for; with *founders* and *closed* the same for all members.
-            founders: ``one`` starts it and the others join, or ``all`` start it together.
-            closed: Only the first *size* are let in.
+            cluster: A name of 1 to 64 characters ``a-z A-Z 0-9 - _ .``.
+            size: How many members are planned. *size*, *founders* and *closed* must be the same on all members.
+            founders: ``one`` starts the cluster and the others join it, or ``all`` start it together.
+            closed: Accept only the first *size* members.
             meta: Keys to publish in the same call, shared with the project.
-            until_ready: Ask on while the verdict is ``wait``.
+            until_ready: Keep asking while the verdict is ``wait``.
 
         Returns:
-            The verdict. With ``bootstrap``, confirm by `formed` once the cluster stands.
+            The verdict. After ``bootstrap``, call `formed` once the cluster runs.
 
         Raises:
-            NotYet: the verdict was still ``wait`` when the time was over.
-            Refused: another size or mode (``peerdata.cluster.taken``), or what `publish` refuses.
+            NotYet: the verdict was still ``wait`` at the end of *timeout_s*.
+            Refused: the cluster has another size or mode (``peerdata.cluster.taken``), or as for `publish`.
             NotReached, NoService, Misused.
         """
-        if not 1 <= size <= MOST_SIZE:
-            raise Misused(f"a cluster is planned for 1 to {MOST_SIZE}, not {size}")
-        if founders not in ("one", "all"):
-            raise Misused(f"founders are 'one' or 'all', not '{founders}'")
-        path = f"cluster/{_cluster(cluster)}.json"
+        if not 1 <= size <= model.MAX_CLUSTER_SIZE:
+            raise Misused(f"the size of a cluster is 1 to {model.MAX_CLUSTER_SIZE}, not {size}")
+        if founders not in model.FOUNDERS:
+            raise Misused(f"founders is {' or '.join(map(repr, model.FOUNDERS))}, not '{founders}'")
         query = [("size", str(size)), ("founders", founders)]
         query += [("closed", "true")] if closed else []
         query += _parameters(meta) if meta else []
-        deadline = self._deadline(timeout_s)
+        deadline = self._schedule.deadline(timeout_s)
         was_answered = False
         while True:
             verdict = self.client.ask(
                 "POST",
-                path,
+                f"cluster/{_cluster_name(cluster)}.json",
                 query,
                 deadline=deadline,
-                read=lambda it: words.read_verdict(it, cluster),
+                read=lambda document: answers.read_verdict(document, cluster),
                 was_answered=was_answered,
             )
             was_answered = True
             if verdict.verdict == "bootstrap":
-                self.memory.keep_term(cluster, verdict.term)
+                self.state_directory.keep_term(cluster, verdict.term)
             if verdict.verdict != "wait" or not until_ready:
                 return verdict
             self._progress(f"{cluster}: {verdict.why}")
-            if not self._rest(verdict.poll_after_s, deadline):
-                raise NotYet(f"{cluster}: still to wait after {timeout_s:.0f} s: {verdict.why}")
+            if not self._schedule.rest(verdict.poll_after_s, deadline):
+                raise NotYet(f"{cluster}: the verdict is still wait after {timeout_s:.0f} s: {verdict.why}")
 
     def formed(self, cluster: str, term: int | None = None) -> Verdict:
         """
-        Confirm that the cluster stands, which this instance was told to found.
+        Confirm that the cluster runs which this instance was asked to bootstrap.
 
         Args:
-            term: Of the verdict; default that of the last ``bootstrap`` that this machine was told.
+            term: The term of the verdict; default that of the last ``bootstrap`` that this machine received.
 
         Raises:
-            Refused: this instance is no founder of that term (``peerdata.cluster.not_founder``): what it started is to
-                be thrown away.
-            Misused: no term is known.
+            Refused: this instance is not a founder in that term (``peerdata.cluster.not_founder``): it must discard
+                what it started.
+            Misused: the term is not given and not known.
             NotReached, NoService.
         """
         if term is None:
-            term = self.memory.last_term(cluster)
+            term = self.state_directory.last_term(cluster)
         if term is None:
-            raise Misused(f"this machine remembers no verdict to found {cluster}: give the term of the verdict")
-        path = f"cluster/{_cluster(cluster)}/formed"
-        return self._ask("POST", path, lambda it: words.read_verdict(it, cluster), [("term", str(term))])
+            raise Misused(f"no bootstrap verdict for {cluster} was kept on this machine: give the term of the verdict")
+        return self._ask_cluster("POST", cluster, "/formed", [("term", str(term))])
 
     def state(self, cluster: str) -> Verdict:
-        """How *cluster* stands, without joining it."""
-        path = f"cluster/{_cluster(cluster)}.json"
-        return self._ask("GET", path, lambda it: words.read_verdict(it, cluster))
+        """Return the state of *cluster* without joining it."""
+        return self._ask_cluster("GET", cluster, ".json")
 
     def whoami(self) -> Me:
-        """This instance, as nova knows it, with what it has published."""
-        return self._ask("GET", "meta_data.json", words.read_me)
+        """Return this instance as nova knows it, with everything that it has published."""
+        return self._ask("GET", "meta_data.json", answers.read_me)
 
     def addresses(self, addresses_of: AddressesOf | None = None) -> list[str]:
         """
-        This instance's fixed addresses, see `addresses.fixed_addresses`.
-
-        Stand-alone there is no network_data.json; then it is the address from which the service is reached.
+        List this instance's fixed addresses, see `addresses.own_addresses`.
 
         Args:
-            addresses_of: Default: what this machine's interfaces have.
+            addresses_of: Default: the addresses of this machine's interfaces.
 
         Raises:
-            Unusable: there is none.
+            Unusable: there is no address.
             NotReached, Refused, NoService.
         """
-        target = f"{client.ROOT}network_data.json"
-        answer = self.client.fetch("GET", target, deadline=self._deadline(self.timeout_s), accept=client.json_of)
-        if answer.status == 404:
-            own = self.client.local_address.partition("%")[0]
-            if own.lower().startswith("fe80:"):
-                raise Unusable("there is no network_data.json, and the service is reached from a link-local address")
-            return [own]
-        if answer.status != 200:
-            raise Unusable(f"network_data.json is refused with status {answer.status}")
-        from peerdata.guest.addresses import addresses_of_interface, fixed_addresses  # only here: a start is short
+        from peerdata.guest.addresses import own_addresses  # here for a short start time
 
-        try:
-            found = fixed_addresses(client.json_of(answer.body), addresses_of or addresses_of_interface)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise Unusable(f"network_data.json cannot be understood: {error}") from error
-        if not found:
-            raise Unusable("network_data.json names no address, and no interface that has one")
-        return found
+        return own_addresses(self.client, self._schedule.deadline(self.timeout_s), addresses_of)
 
     def _ask(self, method: str, path: str, read: Callable[[Any], T], query: list[tuple[str, str]] | None = None) -> T:
-        return self.client.ask(method, path, query or [], deadline=self._deadline(self.timeout_s), read=read)
+        return self.client.ask(method, path, query or [], deadline=self._schedule.deadline(self.timeout_s), read=read)
 
-    def _deadline(self, timeout_s: float | None) -> float | None:
-        told = [] if timeout_s is None else [self._clock() + timeout_s]
-        return min(told + ([] if self._last_deadline is None else [self._last_deadline]), default=None)
-
-    def _rest(self, pause_s: float, deadline: float | None) -> bool:
-        """Sleep as long as the service asks to, or to the deadline for a last look; False where that is over."""
-        pause_s = max(pause_s, LEAST_POLL_OF_STAND_IN_S if self.client.places[0].is_stand_in else LEAST_POLL_S)
-        remaining = pause_s if deadline is None else deadline - self._clock()
-        if remaining <= 0 and deadline is not None:
-            return False
-        self._sleep(min(pause_s, remaining))
-        return True
+    def _ask_cluster(
+        self, method: str, cluster: str, suffix: str, query: list[tuple[str, str]] | None = None
+    ) -> Verdict:
+        path = f"cluster/{_cluster_name(cluster)}{suffix}"
+        return self._ask(method, path, lambda document: answers.read_verdict(document, cluster), query)
 
 
-def _following(prefix: str) -> list[tuple[str, str]]:
-    if len(prefix) > MOST_KEY_CHARS or not KEY_CHARACTERS.issuperset(prefix):
-        raise Misused(f"{prefix!r} is the beginning of no key: of the characters a-z A-Z 0-9 - _ : . and space")
+def _prefix_parameter(prefix: str) -> list[tuple[str, str]]:
+    if len(prefix) > model.MAX_KEY_CHARS or not model.KEY_CHARACTERS.issuperset(prefix):
+        raise Misused(f"no key can begin with {prefix!r}: use the characters a-z A-Z 0-9 - _ : . and space")
     return [("prefix", prefix)] if prefix else []
 
 
 def _parameters(meta: Mapping[str, str]) -> list[tuple[str, str]]:
     for key, value in meta.items():
-        if not 1 <= len(key) <= MOST_KEY_CHARS or not KEY_CHARACTERS.issuperset(key):
-            raise Misused(f"{key!r} is not a key: 1 to 243 of the characters a-z A-Z 0-9 - _ : . and space")
+        if not 1 <= len(key) <= model.MAX_KEY_CHARS or not model.KEY_CHARACTERS.issuperset(key):
+            raise Misused(f"{key!r} is not a key: use 1 to 243 characters a-z A-Z 0-9 - _ : . and space")
         if "\0" in value:
-            raise Misused(f"the value of {key!r} holds a NUL")
+            raise Misused(f"the value of {key!r} contains a NUL")
     if not meta:
         raise Misused("there is no key to set")
     return [(f"meta.{key}", value) for key, value in meta.items()]
 
 
-def _cluster(name: str) -> str:
-    if not 1 <= len(name) <= 64 or not (KEY_CHARACTERS - set(": ")).issuperset(name) or not name.strip("."):
-        raise Misused(f"{name!r} is not a cluster's name: 1 to 64 of the characters a-z A-Z 0-9 - _ .")
+def _cluster_name(name: str) -> str:
+    characters = model.KEY_CHARACTERS - set(": ")
+    if not 1 <= len(name) <= 64 or not characters.issuperset(name) or not name.strip("."):
+        raise Misused(f"{name!r} is not a valid cluster name: use 1 to 64 characters a-z A-Z 0-9 - _ .")
     return name

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-stdout and stderr of the command, as they may be: closed, full, gone, or of another alphabet.
+stdout and stderr of the command, which may be closed, full, without a reader, or in another encoding.
 
-What is printed is as good as what is written to a file: in UTF-8, and if it cannot be, that is an error. What is told
-on stderr is told if it can be; that nobody can hear it changes no exit code.
+Output is UTF-8, as in a file, and an error if it cannot be written. Messages on stderr are written if possible; if not,
+they are lost, and the exit code does not change.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, TextIO, cast
 
 
 class OutputLost(Exception):
-    """What was to be printed cannot be; the message says why."""
+    """The output cannot be written; the message is the reason."""
 
 
 class Stdout:
     """
-    *stream*, whose errors are `OutputLost`; a reader that has gone stays a BrokenPipeError.
+    A stream whose errors are `OutputLost`; a pipe without a reader still raises BrokenPipeError.
 
     Args:
-        stream: None: it was closed from the start.
+        stream: None: stdout was closed when the process started.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -52,15 +52,15 @@ class Stdout:
             raise OutputLost(os.strerror(error.errno or 0).lower()) from error
 
     def give_up(self) -> None:
-        """Let what is still held go nowhere, or Python complains once more at its end."""
-        _lead_nowhere(1)
+        """Discard what is buffered, because Python would report the error again when it exits."""
+        _redirect_to_null(1)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 class Stderr:
-    """*stream* (None: it was closed), as long as it takes what it is told."""
+    """A stream (None: stderr was closed) that loses what cannot be written."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -71,7 +71,7 @@ class Stderr:
                 self._stream.write(text)
                 self._stream.flush()
         except OSError:
-            _lead_nowhere(2)
+            _redirect_to_null(2)
         return len(text)
 
     def flush(self) -> None:
@@ -85,8 +85,8 @@ class Stderr:
 
 
 def take_standard() -> tuple[Stdout, TextIO]:
-    """Put the two in place of ``sys.stdout`` and ``sys.stderr``, for all that prints."""
-    while True:  # no socket may get the number of one that was closed
+    """Replace ``sys.stdout`` and ``sys.stderr``, for everything that prints."""
+    while True:  # a socket must not get the descriptor of a closed standard stream
         descriptor = os.open(os.devnull, os.O_RDWR)
         if descriptor > 2:
             os.close(descriptor)
@@ -97,10 +97,10 @@ def take_standard() -> tuple[Stdout, TextIO]:
     return out, err
 
 
-def _lead_nowhere(descriptor: int) -> None:
+def _redirect_to_null(descriptor: int) -> None:
     try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
     except OSError:
         pass

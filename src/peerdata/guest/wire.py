@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-One HTTP exchange over a socket: a request without a body, an answer whole or not at all.
+One HTTP exchange over a socket: sends a request without a body, and returns the whole answer or none.
 
-Why not `http.client`: with `email` and `ssl` behind it, it takes 20 to 45 ms to import, as long as Python itself takes
-to start (docs/guest.md, "Start time"). What is needed here is one request on one connection, and the strictness that
-`http.client` lacks: an answer that is cut is an error, also where its length was not told.
-No proxy of the environment is ever asked: the metadata address is this machine's own.
+Why not `http.client`: with `email` and `ssl`, which it imports, it takes 20 to 45 ms to import, as long as Python takes
+to start (docs/guest.md, "Start time"). The guest needs one request on one connection, and a strictness that
+`http.client` lacks: an answer that is cut is an error, even where it has no length.
+The proxies of the environment are never used: the metadata address is local to this machine.
 """
 
 from __future__ import annotations
@@ -23,81 +23,71 @@ V4 = "169.254.169.254"
 V6 = "fe80::a9fe:a9fe"
 
 CONNECT_S = 5.0
-MOST_HEAD_BYTES = 64 * 1024
-MOST_BODY_BYTES = 64 * 1024 * 1024
-"""A project of 20 000 keys of 255 characters is a tenth of it."""
-
-STAND_IN = "/as/"
-"""Stands before one name in the URL of an instance of `peerdata.testing.Cloud`; no other URL has a path."""
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Ten times the answer for a project with 20 000 keys of 255 characters."""
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-class Place(NamedTuple):
-    """Where a metadata service may be."""
+class Server(NamedTuple):
+    """Where a metadata service may be reached."""
 
     host: str
-    """A name or an address, without brackets; IPv6 with its zone behind ``%``."""
+    """A name or an address, without brackets; a link-local IPv6 address with its zone after ``%``."""
     port: int
-    base: str
-    """What stands before ``/openstack``: of an instance of the stand-in `STAND_IN` and its name, else empty."""
     source: str = ""
-    """The address to ask from, of those that this machine has; empty: the kernel chooses."""
+    """The address of this machine to connect from; empty: the kernel chooses."""
 
     def __str__(self) -> str:
-        return f"http://{self.authority}{self.base}"
+        return f"http://{self.authority}"
 
     @property
     def is_link_local(self) -> bool:
-        """Whether it is one of the metadata addresses, where neutron may limit the rate."""
+        """Whether this is one of the metadata addresses, where neutron may limit the rate."""
         return self.host.partition("%")[0] in (V4, V6)
 
     @property
-    def is_stand_in(self) -> bool:
-        """Whether it is an instance of `peerdata.testing.Cloud`, whose tests are to be quick."""
-        return self.base.startswith(STAND_IN)
-
-    @property
     def authority(self) -> str:
-        """For the header Host, where a zone means nothing."""
+        """The value of the header Host, which has no zone."""
         host = self.host.partition("%")[0]
         shown = f"[{host}]" if ":" in host else host
         return shown if self.port == 80 else f"{shown}:{self.port}"
 
 
 class Answer(NamedTuple):
-    """What came back, whole."""
+    """A whole answer."""
 
     status: int
     headers: dict[str, str]
-    """By lower-case name; of one that stands twice, the last."""
+    """By lower-case name; of a repeated header, the last."""
     body: bytes
     local_address: str
-    """This end of the connection."""
+    """The address of this machine on the connection."""
 
 
 class NotConnected(NotReached):
-    """No connection came about, so certainly nothing was sent."""
+    """The connection failed, so nothing was sent."""
 
 
-def places(url: str, source: str = "") -> list[Place]:
+def servers(url: str, source: str = "") -> list[Server]:
     """
-    Where to ask, best first.
+    List the servers to try, in order.
 
     Args:
-        url: Such as ``http://127.0.0.1:8775``, then there alone; empty: the metadata addresses, IPv4 before IPv6.
-        source: See `Place.source`; for laboratories, where the address says which instance asks.
+        url: For example ``http://127.0.0.1:8775``: the only server. Empty: the metadata addresses, IPv4 before IPv6.
+        source: See `Server.source`; for test setups, in which the address decides which instance is asking.
 
     Raises:
-        Misused: *url* is not such.
+        Misused: *url* is invalid, or has a path.
     """
     if url:
         return [parse_url(url)._replace(source=source)]
-    return [Place(V4, 80, ""), *(Place(f"{V6}%{zone}", 80, "") for zone in _zones())]
+    return [Server(V4, 80), *(Server(f"{V6}%{zone}", 80) for zone in _zones())]
 
 
 def _zones() -> list[str]:
-    """The interfaces with an IPv6 link-local address: through one of them, `V6` is reached."""
+    """The interfaces with a link-local IPv6 address; `V6` is reached through one of them."""
     try:
         with open("/proc/net/if_inet6", encoding="ascii") as table:
             rows = [line.split() for line in table]
@@ -106,59 +96,58 @@ def _zones() -> list[str]:
     return sorted({row[5] for row in rows if len(row) == 6 and row[0].startswith("fe80") and row[5] != "lo"})
 
 
-def parse_url(url: str) -> Place:
-    """The place that *url* names."""
+def parse_url(url: str) -> Server:
+    """Parse a URL of scheme, host and port."""
     scheme, found, rest = url.partition("://")
     if not found or scheme.lower() != "http" or any(not "!" <= character <= "~" for character in url):
         raise Misused(f"PEERDATA_URL must be like http://169.254.169.254 or http://[fe80::a9fe:a9fe%eth0], not '{url}'")
-    authority, slash, base = rest.partition("/")
+    authority, _, path = rest.partition("/")
     port = "80"
     if authority.startswith("["):
-        host, closed, behind = authority[1:].partition("]")
+        host, closed, after = authority[1:].partition("]")
         host = host.replace("%25", "%")
-        if not closed or (behind and not behind.startswith(":")):
-            raise Misused(f"'{authority}' is no address in brackets, with or without a port")
-        port = behind[1:] or port
+        if not closed or (after and not after.startswith(":")):
+            raise Misused(f"'{authority}' is not an address in brackets, with or without a port")
+        port = after[1:] or port
     else:
         host, _, given = authority.partition(":")
         port = given or port
     if not host or not (port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise Misused(f"'{authority}' is not a host, or a host and a port; IPv6 goes into brackets")
-    path = (slash + base).rstrip("/")
-    if path and not (path.startswith(STAND_IN) and path.count("/") == STAND_IN.count("/")):
-        raise Misused(f"PEERDATA_URL ends with its host and port, http://{authority}: not '{url}'")
-    return Place(host, int(port), path)
+        raise Misused(f"'{authority}' is not a host, or a host and a port; put IPv6 addresses in brackets")
+    if path.strip("/"):
+        raise Misused(f"PEERDATA_URL ends after its host and port: use http://{authority}, not '{url}'")
+    return Server(host, int(port))
 
 
 def quote(text: str) -> str:
-    """*text* as it stands in a path or a query, all but unreserved characters as escapes of UTF-8."""
+    """Percent-encode the UTF-8 of *text* for a path or a query, except for unreserved characters."""
     try:
         raw = text.encode("utf-8")
     except UnicodeEncodeError:
-        raise Misused(f"{text!r} is not text: it holds bytes that are no UTF-8") from None
+        raise Misused(f"{text!r} is not text: it contains bytes that are not UTF-8") from None
     return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in raw)
 
 
 def exchange(
-    place: Place, method: str, target: str, timeout_s: float, *, late_body: bytes = b"", late_s: float = 0.0
+    server: Server, method: str, target: str, timeout_s: float, *, late_body: bytes = b"", late_s: float = 0.0
 ) -> Answer:
     """
-    Ask once.
+    Send one request, and return its answer.
 
     Args:
         target: Path and query, escaped.
-        timeout_s: For all of it.
-        late_body: Only the doctor has one, to see whether it gets lost; sent *late_s* after the headers.
+        timeout_s: For the whole exchange.
+        late_body: A body to send *late_s* after the headers; only `doctor` does, to see whether it arrives.
 
     Raises:
         NotConnected: nothing was sent.
-        NotReached: something was, and no whole answer came.
+        NotReached: the request was sent, wholly or in part, but no whole answer came.
     """
     deadline = time.monotonic() + timeout_s
-    connection = _connect(place, min(CONNECT_S, timeout_s))
+    connection = _connect(server, min(CONNECT_S, timeout_s))
     try:
         head = (
-            f"{method} {place.base}{target} HTTP/1.1\r\nHost: {place.authority}\r\n"
+            f"{method} {target} HTTP/1.1\r\nHost: {server.authority}\r\n"
             f"User-Agent: peerdata/{__version__}\r\nAccept: application/json\r\nConnection: close\r\n"
         )
         if method == "POST":
@@ -172,21 +161,21 @@ def exchange(
         status, headers, body = _Reader(connection, deadline).read()
         return Answer(status, headers, body, local_address)
     except socket.timeout:
-        raise NotReached(f"{place} did not answer within {timeout_s:.0f} s") from None
+        raise NotReached(f"{server} did not answer within {timeout_s:.0f} s") from None
     except OSError as error:
-        raise NotReached(f"{place} broke off: {_reason(error)}") from error
+        raise NotReached(f"the connection to {server} failed: {_reason(error)}") from error
     finally:
         connection.close()
 
 
-def _connect(place: Place, timeout_s: float) -> socket.socket:
+def _connect(server: Server, timeout_s: float) -> socket.socket:
     try:
-        source = (place.source, 0) if place.source else None
-        return socket.create_connection((place.host, place.port), timeout_s, source)
+        source = (server.source, 0) if server.source else None
+        return socket.create_connection((server.host, server.port), timeout_s, source)
     except socket.timeout:
-        raise NotConnected(f"{place} does not take connections (tried for {timeout_s:.0f} s)") from None
+        raise NotConnected(f"{server} did not accept a connection within {timeout_s:.0f} s") from None
     except (OSError, UnicodeError) as error:
-        raise NotConnected(f"{place} cannot be reached: {_reason(error)}") from error
+        raise NotConnected(f"{server} cannot be reached: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -195,18 +184,18 @@ def _reason(error: Exception) -> str:
 
 
 class _Reader:
-    """Reads one answer off a connection, until *deadline* (of the monotonic clock)."""
+    """Reads one answer from a connection, until *deadline* (of the monotonic clock)."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
         self._deadline = deadline
-        self._held = b""
-        """Received, of which all before `_at` has been read."""
+        self._buffer = b""
+        """Received bytes; everything before `_at` has been read."""
         self._at = 0
 
     def read(self) -> tuple[int, dict[str, str], bytes]:
         status, headers = self._read_head()
-        while 100 <= status < 200:  # until the deadline: `_read_until` looks at it
+        while 100 <= status < 200:  # `_read_until` ends this at the deadline
             status, headers = self._read_head()
         if status in (204, 304):
             return status, headers, b""
@@ -215,9 +204,9 @@ class _Reader:
         length = headers.get("content-length")
         if length is None:
             return status, headers, self._read_rest()
-        # Not more digits than it may have: int() takes long for thousands, and later Pythons refuse.
-        if not (length.isascii() and length.isdigit() and len(length) <= 20 and int(length) <= MOST_BODY_BYTES):
-            raise NotReached("the answer has no length that could be")
+        # Count the digits first: int() is slow for thousands of them, and later Pythons refuse.
+        if not (length.isascii() and length.isdigit() and len(length) <= 20 and int(length) <= MAX_BODY_BYTES):
+            raise NotReached("the length of the answer is invalid")
         return status, headers, self._read_exactly(int(length))
 
     def _remaining_s(self) -> float:
@@ -230,30 +219,32 @@ class _Reader:
         self._connection.settimeout(self._remaining_s())
         return self._connection.recv(65536)
 
-    def _take_held(self) -> bytes:
-        taken = self._held[self._at :]
-        self._held, self._at = b"", 0
+    def _take_buffer(self) -> bytes:
+        taken = self._buffer[self._at :]
+        self._buffer, self._at = b"", 0
         return taken
 
-    def _read_until(self, end: bytes, most: int) -> bytes:
-        self._remaining_s()  # also where all of it is held already: a server may send many small parts
-        while (found := self._held.find(end, self._at)) < 0:
-            if len(self._held) - self._at > most:
-                raise NotReached("the answer's head is longer than any should be")
+    def _read_until(self, end: bytes, max_bytes: int) -> bytes:
+        self._remaining_s()  # even if everything is buffered: a server may send very many small parts
+        while (found := self._buffer.find(end, self._at)) < 0:
+            if len(self._buffer) - self._at > max_bytes:
+                raise NotReached("the head of the answer is too long")
             piece = self._receive()
             if not piece:
-                raise NotReached("the answer was cut in its head" if self._held else "the connection closed unanswered")
-            self._held = self._take_held() + piece
-        text = self._held[self._at : found]
+                raise NotReached(
+                    "the answer was cut in its head" if self._buffer else "the connection was closed without an answer"
+                )
+            self._buffer = self._take_buffer() + piece
+        text = self._buffer[self._at : found]
         self._at = found + len(end)
         return text
 
     def _read_head(self) -> tuple[int, dict[str, str]]:
-        lines = self._read_until(b"\r\n\r\n", MOST_HEAD_BYTES).decode("latin-1").split("\r\n")
+        lines = self._read_until(b"\r\n\r\n", MAX_HEAD_BYTES).decode("latin-1").split("\r\n")
         version, _, rest = lines[0].partition(" ")
         code = rest[:3]
         if not version.startswith("HTTP/1.") or not (len(code) == 3 and code.isascii() and code.isdigit()):
-            raise NotReached("what answered does not speak HTTP")
+            raise NotReached("the answer is not HTTP")
         headers = {}
         for line in lines[1:]:
             name, _, value = line.partition(":")
@@ -261,7 +252,7 @@ class _Reader:
         return int(code), headers
 
     def _read_exactly(self, length: int) -> bytes:
-        whole = self._held[self._at : self._at + length]
+        whole = self._buffer[self._at : self._at + length]
         self._at += len(whole)
         if len(whole) == length:
             return whole
@@ -271,16 +262,16 @@ class _Reader:
             if not piece:
                 raise NotReached(f"the answer was cut after {length - missing} of {length} bytes")
             pieces.append(piece[:missing])
-            self._held, self._at = piece[missing:], 0
+            self._buffer, self._at = piece[missing:], 0
             missing -= len(piece)
         return b"".join(pieces)
 
     def _read_rest(self) -> bytes:
-        body = bytearray(self._take_held())
+        body = bytearray(self._take_buffer())
         while piece := self._receive():
             body += piece
-            if len(body) > MOST_BODY_BYTES:
-                raise NotReached("the answer does not end")
+            if len(body) > MAX_BODY_BYTES:
+                raise NotReached("the answer is too long")
         return bytes(body)
 
     def _read_chunks(self) -> bytes:
@@ -290,10 +281,10 @@ class _Reader:
             try:
                 size = int(line, 16)
             except ValueError:
-                raise NotReached("the answer's chunks are garbled") from None
+                raise NotReached("the chunks of the answer are malformed") from None
             if size == 0:
                 return bytes(body)
-            if not 0 < size <= MOST_BODY_BYTES - len(body):
-                raise NotReached("the answer does not end")
+            if not 0 < size <= MAX_BODY_BYTES - len(body):
+                raise NotReached("the answer is too long")
             body += self._read_exactly(size)
             self._read_until(b"\r\n", 1024)

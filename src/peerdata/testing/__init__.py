@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-A stand-in for the metadata service, in memory, for the tests of programs that use it. Standard library alone.
+A fake metadata service, in memory, for the tests of programs that use peerdata. Standard library only.
 
     from peerdata import testing
 
@@ -10,8 +10,8 @@ A stand-in for the metadata service, in memory, for the tests of programs that u
         Guest(one.url).publish({"addr": "10.0.0.11"})
         assert len(Guest(two.url).peers().peers) == 1
 
-Each instance has a URL of its own, so a program under test is told who it is by ``PEERDATA_URL``. The rules are those
-of docs/protocol.md; tests/guest/test_stand_in.py holds the same conversations with it and with the real service.
+Each instance has a URL of its own, so ``PEERDATA_URL`` decides which instance a program under test is. The rules are
+those of docs/protocol.md; tests/guest/test_fake_service.py holds the same conversations with the real service.
 """
 
 from peerdata.testing.cloud import Cloud, Instance

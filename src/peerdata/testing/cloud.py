@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Projects behind an HTTP server on a port of its own, and the faults that a test may want.
+The fake itself: projects and their instances, each behind a port of its own, and the faults that a test may want.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import re
 import threading
 import time
 import uuid as uuids
-from collections.abc import Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-from peerdata.testing.project import CLUSTER_NAME, KEY, MOST_SIZE, Project, Refusal
+from peerdata.testing.parameters import Pairs, only, parse_follow, parse_formed, parse_join, parse_publish, parse_query
+from peerdata.testing.project import CLUSTER_NAME, Project, Refusal
+from peerdata.testing.server import Server
 
 PAGE = b"<html><head><title>%d</title></head><body><h1>refused</h1></body></html>"
-"""What old agents of neutron put in place of an error's body."""
+"""What neutron's agents before 2025.2 send in place of an error's body."""
 
 LISTED = ("cluster/", "metadata", "peer_data.json", "peer_data/last_error.json", "shared.json")
-"""Behind nova's own."""
+"""Entries of ``/openstack/latest/`` that peerdata adds to nova's own."""
 
 
 class Instance:
-    """One instance of a `Cloud`; whoever asks at its ``url`` is it."""
+    """One instance of a `Cloud`: every request to its ``url`` is a request of this instance."""
 
     def __init__(self, cloud: Cloud, name: str, project: str, network_data: Any) -> None:
         self.cloud = cloud
@@ -38,26 +38,28 @@ class Instance:
         self.uuid = str(uuids.uuid4())
         self.network_data = network_data
         self.last_error: dict[str, Any] | None = None
+        self.requests: list[str] = []
+        """Method and path with query of every request of this instance, in order."""
 
     @property
     def url(self) -> str:
-        """For ``PEERDATA_URL``, or `Guest`."""
-        return f"{self.cloud.url}/as/{self.uuid}"
+        """The value for ``PEERDATA_URL``, or the argument of `Guest`."""
+        return self.cloud.url_of(self)
 
     def remove(self) -> None:
-        """It is deleted: its peers see it gone, and it is known no more."""
+        """Delete the instance: its peers see it removed, and its own requests are answered with 404."""
         self.cloud.remove(self)
 
 
 class Cloud:
     """
-    Serves until its ``with`` ends.
+    A metadata service with projects and instances; it serves until its ``with`` block ends.
 
     Args:
-        poll_after_s: What callers are told; small, so that tests do not wait.
-        max_wait_s: The longest that ``peer_data.json?wait=`` is held, as by ``[limits] max_wait``; 0: it is not held.
-        old_agent: Errors reach the instances as from neutron before 2025.2: with a page in place of their body.
-        without_peerdata: Plain nova.
+        poll_after_s: What callers are asked to wait between two polls; `Guest` waits ``min_poll_s`` at least.
+        max_wait_s: The longest that ``peer_data.json?wait=`` is held, like ``[limits] max_wait``; 0: never held.
+        old_agent: Errors reach the instances as through neutron before 2025.2: with a page in place of their body.
+        without_peerdata: Only plain nova answers.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Cloud:
         self.old_agent = old_agent
         self.without_peerdata = without_peerdata
         self.requests: list[str] = []
-        """Method and path with query of every request, in order."""
+        """Those of all instances, and of none, in order."""
         self.bodies = 0
         """How many requests had a body."""
         self._lock = threading.Lock()
@@ -82,41 +84,43 @@ class Cloud:
         self._projects: dict[str, Project] = {}
         self._instances: dict[str, Instance] = {}
         self._faults: list[int | str] = []
-        self._server: ThreadingHTTPServer | None = None
+        self._servers: dict[str, Server] = {}
+        """By the instance's uuid; empty: of no instance."""
 
     def __enter__(self) -> Cloud:
-        cloud = self
-
-        class Handler(_Handler):
-            asked = cloud
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self._listen(None)
+        for instance in self._instances.values():
+            self._listen(instance)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server
         with self._lock:
             self._closed = True
             self._changed.notify_all()
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers.values():
+            server.close()
 
     @property
     def url(self) -> str:
-        """Of nobody: who asks here is not known."""
-        assert self._server, "it serves inside of `with`"
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        """A URL that belongs to no instance: every request to it is answered with 404."""
+        return self._servers[""].url
+
+    def url_of(self, instance: Instance) -> str:
+        """See `Instance.url`."""
+        assert self._servers, "a cloud serves inside its `with` block"
+        return self._servers[instance.uuid].url
 
     def instance(self, name: str = "", *, project: str = "blue", network_data: Any = None) -> Instance:
-        """One more instance; *network_data* is what its network_data.json holds, without it there is none."""
+        """Add an instance; *network_data* is the content of its network_data.json, which is absent without it."""
         with self._lock:
-            made = Instance(self, name or f"instance-{len(self._instances) + 1}", project, network_data)
-            self._instances[made.uuid] = made
+            added = Instance(self, name or f"instance-{len(self._instances) + 1}", project, network_data)
+            self._instances[added.uuid] = added
             self._projects.setdefault(project, Project())
-            return made
+        if self._servers:
+            self._listen(added)
+        return added
 
     def remove(self, instance: Instance) -> None:
         """See `Instance.remove`."""
@@ -127,20 +131,22 @@ class Cloud:
 
     def fail(self, *faults: int | str) -> None:
         """
-        Let the next requests fail, each with one of *faults*.
+        Make the next requests fail, each with one of *faults*.
 
-        A status; ``"cut"``: half of the answer, though all was done; ``"silent"``: none, though all was done;
-        ``"closed"``: none, and nothing was done.
+        A status; ``"cut"``: the request is carried out, half of the answer is sent; ``"silent"``: it is carried out,
+        nothing is sent; ``"closed"``: it is not carried out, and nothing is sent.
         """
         with self._lock:
             self._faults += faults
 
-    # What is asked
+    # Requests
 
-    def respond(self, method: str, target: str, body: bytes) -> tuple[int, bytes, str]:
-        """Status, body and fault of the answer to one request."""
+    def respond(self, instance: Instance | None, method: str, target: str, body: bytes) -> tuple[int, bytes, str]:
+        """Status, body and fault of the answer to one request of *instance*; None: of an unknown caller."""
         with self._lock:
             self.requests.append(f"{method} {target}")
+            if instance is not None:
+                instance.requests.append(f"{method} {target}")
             self.bodies += bool(body)
             fault = self._faults.pop(0) if self._faults else ""
             if isinstance(fault, int):
@@ -149,11 +155,9 @@ class Cloud:
                 return 503, b"", "silent"
             try:
                 path, _, query = target.partition("?")
-                found = re.fullmatch(r"/as/([0-9a-f-]{36})(/.*)", path)
-                instance = self._instances.get(found[1]) if found else None
-                if found is None or instance is None:
+                if instance is None or instance.uuid not in self._instances:
                     raise Refusal(404, "identity.unknown", "there is no such instance")
-                answer = self._answer(instance, method, unquote(found[2]), query, body)
+                answer = self._answer(instance, method, unquote(path), query, body)
                 if method == "POST":
                     self._changed.notify_all()
             except Refusal as refusal:
@@ -161,6 +165,12 @@ class Cloud:
                 status = 403 if refusal.status == 413 else refusal.status
                 return status, PAGE % status if page else _json({"error": refusal.error}), str(fault)
             return 200, answer, str(fault)
+
+    def _listen(self, instance: Instance | None) -> None:
+        def respond(method: str, target: str, body: bytes) -> tuple[int, bytes, str]:
+            return self.respond(instance, method, target, body)
+
+        self._servers[instance.uuid if instance else ""] = Server(respond)
 
     def _answer(self, instance: Instance, method: str, path: str, query: str, body: bytes) -> bytes:
         found = re.fullmatch(r"/openstack/(latest|\d{4}-\d\d-\d\d)/(.*)", path)
@@ -175,7 +185,7 @@ class Cloud:
             if call == "network_data.json" and instance.network_data is not None:
                 return _json(instance.network_data)
             if not self.without_peerdata:
-                answer = self._answer_ours(instance, project, method, call, _parameters(query), body)
+                answer = self._answer_ours(instance, project, method, call, parse_query(query), body)
                 if answer is not None:
                     return answer
             raise Refusal(404, "path.unknown", f"there is nothing at {path}")
@@ -186,17 +196,11 @@ class Cloud:
             raise
 
     def _answer_ours(
-        self,
-        instance: Instance,
-        project: Project,
-        method: str,
-        call: str,
-        given: list[tuple[str, str]],
-        body: bytes,
+        self, instance: Instance, project: Project, method: str, call: str, given: Pairs, body: bytes
     ) -> bytes | None:
         cluster = re.fullmatch(r"cluster/([^/]*)(\.json|/formed)", call)
         if call == "metadata" and method == "POST":
-            meta, shared = _understand_publish(given, body)
+            meta, shared = parse_publish(given, body)
             project.publish(instance.uuid, meta, shared=shared)
             return _json(_document(instance, project))
         methods = dict.fromkeys(("shared.json", "peer_data.json", "peer_data/last_error.json"), "GET")
@@ -206,133 +210,44 @@ class Cloud:
         if call not in methods:
             return None
         if method not in methods[call].split():
-            raise Refusal(400, "method.unsupported", f"{method} is not for {call}", method=method)
+            raise Refusal(400, "method.unsupported", f"{call} does not support {method}", method=method)
         if cluster:
             return self._answer_cluster(instance, project, method, cluster[1], cluster[2], given)
         if call == "shared.json":
-            _only(given)
+            only(given)
             return _json([{"meta": sharer.meta, "uuid": uuid} for uuid, sharer in project.peers()])
         if call == "peer_data.json":
-            return self._follow(instance, project, _only(given, "since", "prefix", "wait"))
-        _only(given)
+            return self._answer_peer_data(instance, project, given)
+        only(given)
         return _json({"error": instance.last_error})
 
-    def _follow(self, instance: Instance, project: Project, given: dict[str, str]) -> bytes:
-        since, prefix, wait = given.get("since"), given.get("prefix", ""), given.get("wait", "0")
-        if prefix and not KEY.fullmatch(prefix):
-            raise Refusal(400, "parameter.invalid", "prefix is not the beginning of any key")
-        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", wait):
-            raise Refusal(400, "parameter.invalid", "wait must be a number of seconds", parameter="wait")
-        if since is not None and not (re.fullmatch(r"[0-9]{1,19}", since) and int(since) < 2**63):
-            raise Refusal(400, "parameter.invalid", "since must be a revision", parameter="since")
-        after = None if since is None else int(since)
+    def _answer_peer_data(self, instance: Instance, project: Project, given: Pairs) -> bytes:
+        since, prefix, wait_s = parse_follow(given)
 
-        def tells() -> bool:
-            news = project.news(after, prefix)
+        def has_news() -> bool:
+            news = project.news(since, prefix)
             return self._closed or bool(news["full"] or news["peers"] or news["removed"])
 
-        self._changed.wait_for(tells, min(float(wait), self.max_wait_s))
-        return _json({**project.news(after, prefix), "self": instance.uuid, "poll_after_s": self.poll_after_s})
+        self._changed.wait_for(has_news, min(wait_s, self.max_wait_s))
+        return _json({**project.news(since, prefix), "self": instance.uuid, "poll_after_s": self.poll_after_s})
 
     def _answer_cluster(
-        self, instance: Instance, project: Project, method: str, name: str, what: str, given: list[tuple[str, str]]
+        self, instance: Instance, project: Project, method: str, name: str, suffix: str, given: Pairs
     ) -> bytes:
         if not CLUSTER_NAME.fullmatch(name):
-            raise Refusal(400, "cluster.name_invalid", f"'{name}' is not a cluster's name")
+            raise Refusal(400, "cluster.name_invalid", f"'{name}' is not a valid cluster name")
         if method == "GET":
-            _only(given)
-        elif what == "/formed":
-            term = _only(given, "term").get("term", "")
-            if not re.fullmatch(r"[0-9]{1,18}", term):
-                raise Refusal(400, "parameter.invalid", "term must be that of the verdict", parameter="term")
-            project.confirm(instance.uuid, name, int(term))
+            only(given)
+        elif suffix == "/formed":
+            project.confirm(instance.uuid, name, parse_formed(given))
         else:
-            plan, meta = _understand_join(given)
+            plan, meta = parse_join(given)
             project.enter(instance.uuid, name, plan, meta)
         return _json({**project.state(instance.uuid, name), "poll_after_s": self.poll_after_s})
 
 
-def _parameters(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query, keep_blank_values=True, errors="strict")
-
-
-def _only(given: Iterable[tuple[str, str]], *known: str) -> dict[str, str]:
-    """The parameters, each of *known* at most once."""
-    told: dict[str, str] = {}
-    for name, value in given:
-        if name not in known:
-            raise Refusal(400, "parameter.unknown", f"unknown parameter '{name}'", parameter=name)
-        if name in told:
-            raise Refusal(400, "parameter.repeated", f"'{name}' is there more than once", parameter=name)
-        told[name] = value
-    return told
-
-
-def _keys(given: Iterable[tuple[str, str]]) -> dict[str, str]:
-    keys: dict[str, str] = {}
-    for name, value in given:
-        if name[:5] != "meta.":
-            continue
-        if name[5:] in keys:
-            raise Refusal(400, "key.repeated", f"'{name[5:]}' stands more than once", key=name[5:])
-        keys[name[5:]] = value
-    return keys
-
-
-def _understand_publish(given: list[tuple[str, str]], body: bytes) -> tuple[dict[str, str], bool]:
-    """The keys, and whether they are shared."""
-    sharing = [value for name, value in given if name == "shared"]
-    if sharing not in ([], ["project"]):
-        raise Refusal(400, "shared.invalid", "shared=project, or not at all")
-    _only([pair for pair in given if pair[0] != "shared" and pair[0][:5] != "meta."])
-    keys = _keys(given)
-    if keys and body:
-        raise Refusal(400, "body.and_parameters", "keys came both in the body and as parameters")
-    return keys or _understand_body(body), bool(sharing)
-
-
-def _understand_body(body: bytes) -> dict[str, str]:
-    if not body:
-        raise Refusal(400, "body.empty", "neither a body nor a meta. parameter arrived")
-    try:
-        content = json.loads(body.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Refusal(400, "body.not_utf8", "the body is not UTF-8") from None
-    except ValueError:
-        raise Refusal(400, "body.not_json", "the body is not JSON") from None
-    if not isinstance(content, dict):
-        raise Refusal(400, "body.not_object", "the body is not an object")
-    if "meta" not in content:
-        raise Refusal(400, "meta.missing", "the body has no 'meta'")
-    for member in content:
-        if member != "meta":
-            raise Refusal(400, "body.member_unknown", f"unknown member '{member}'", member=member)
-    meta = content["meta"]
-    if not isinstance(meta, dict):
-        raise Refusal(400, "meta.not_object", "'meta' is not an object")
-    if not meta:
-        raise Refusal(400, "meta.empty", "'meta' is empty")
-    for key, value in sorted(meta.items()):
-        if not isinstance(value, str):
-            raise Refusal(400, "value.not_string", f"{key}: not a string", key=key)
-    return meta
-
-
-def _understand_join(given: list[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What is planned, and the keys."""
-    told = _only([pair for pair in given if pair[0][:5] != "meta."], "size", "founders", "closed")
-    size, founders, closed = told.get("size", ""), told.get("founders", "one"), told.get("closed", "false")
-    if not (re.fullmatch(r"[0-9]{1,4}", size) and 1 <= int(size) <= MOST_SIZE):
-        raise Refusal(400, "parameter.invalid", f"size must be 1 to {MOST_SIZE}", parameter="size")
-    if founders not in ("one", "all"):
-        raise Refusal(400, "parameter.invalid", "founders must be one or all", parameter="founders")
-    if closed not in ("true", "false"):
-        raise Refusal(400, "parameter.invalid", "closed must be true or false", parameter="closed")
-    return {"size": int(size), "founders": founders, "closed": closed == "true"}, _keys(given)
-
-
 def _document(instance: Instance, project: Project) -> dict[str, Any]:
-    """meta_data.json, with what nova's has at least."""
+    """meta_data.json, with the members that nova's always has."""
     document: dict[str, Any] = {
         "uuid": instance.uuid,
         "hostname": instance.name,
@@ -350,33 +265,3 @@ def _document(instance: Instance, project: Project) -> dict[str, Any]:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """HTTP, for the cloud that a subclass names."""
-
-    asked: Cloud
-    protocol_version = "HTTP/1.1"
-
-    def _respond(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        status, answer, fault = self.asked.respond(self.command, self.path, body)
-        self.close_connection = True
-        if fault == "silent":
-            return
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json; charset=utf-8")
-        self.send_header("Content-Length", str(len(answer)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(answer[: len(answer) // 2] if fault == "cut" else answer)
-
-    do_GET = do_POST = do_PUT = do_DELETE = _respond  # noqa: N815 - so called by http.server
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: `Cloud.requests` has it."""

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-Forms of clustered software: what it reads at its start, made of checked addresses and names alone.
+Formats that clustered software reads at its start, made of checked addresses and names only.
 """
 
 from __future__ import annotations
 
 import json
 
-from peerdata.guest.errors import Misused
 from peerdata.guest.formats.nodes import Node, View
 
 CASSANDRA_SEEDS = 3
-"""A seed does not stream its data when it starts anew, so not every node may be one."""
+"""A seed does not stream data when it starts empty, so not every node may be a seed."""
 
 
 def _with_ports(view: View) -> list[str]:
@@ -21,10 +20,10 @@ def _with_ports(view: View) -> list[str]:
 
 def as_etcd(view: View) -> str:
     """
-    The environment that etcd reads, for ``eval`` with export or for EnvironmentFile.
+    The environment variables of etcd, for ``eval`` with export or for EnvironmentFile.
 
-    State and token only with a verdict: a list of peers alone does not say whether the cluster is new. The term is in
-    the token, so that what was started in an older one stays apart.
+    State and token need a verdict: a list of peers does not show whether the cluster is new. The token contains the
+    term, so that members which were started in an older term stay apart.
     """
     nodes = view.nodes()
     scheme = view.options.scheme
@@ -40,7 +39,7 @@ def as_etcd(view: View) -> str:
 
 
 def as_galera(view: View) -> str:
-    """The cluster's address, a URL (IPv6 always in brackets); a founder's is ``gcomm://``, which starts a new one."""
+    """The URL of the cluster, IPv6 always in brackets; for a founder ``gcomm://``, which starts a new cluster."""
     if view.founding:
         return "gcomm://\n"
     hosts = [node.endpoint.with_port(view.options.port) for node in view.nodes()]
@@ -48,7 +47,7 @@ def as_galera(view: View) -> str:
 
 
 def as_rabbitmq(view: View) -> str:
-    """``rabbit@NAME`` of each; where none is published, its host (an IP address needs RABBITMQ_USE_LONGNAME)."""
+    """``rabbit@NAME`` of each node; without a published name its host (an IP address needs RABBITMQ_USE_LONGNAME)."""
     lines = ["cluster_formation.peer_discovery_backend = classic_config"]
     for number, node in enumerate(view.nodes(), start=1):
         host = node.name if node.named else node.endpoint.host
@@ -58,7 +57,7 @@ def as_rabbitmq(view: View) -> str:
 
 def as_redis_cluster(view: View) -> str:
     """
-    On one line. IPv6 stands without brackets: redis-cli takes what is behind the last colon for the port
+    All nodes on one line. IPv6 has no brackets: redis-cli takes the part after the last colon for the port
     (redis-cli.c, parseClusterNodeAddress).
     """
     return " ".join(f"{node.endpoint.host}:{_port(node, view)}" for node in view.nodes()) + "\n"
@@ -69,20 +68,20 @@ def _port(node: Node, view: View) -> int | None:
 
 
 def as_nats(view: View) -> str:
-    """``include`` it inside ``cluster { }``."""
+    """A file to ``include`` inside ``cluster { }``."""
     routes = "".join(f'  "nats-route://{address}"\n' for address in _with_ports(view))
     return f"routes: [\n{routes}]\n"
 
 
 def as_serf(view: View) -> str:
-    """For ``serf agent -config-file``."""
+    """A file for ``serf agent -config-file``."""
     return json.dumps({"retry_join": _with_ports(view)}, indent=1) + "\n"
 
 
 def as_consul(view: View) -> str:
-    """For its configuration directory; a founder alone bootstraps."""
+    """A file for its configuration directory; it bootstraps only where several founders start the cluster together."""
     content: dict[str, object] = {"retry_join": _with_ports(view)}
-    if view.verdict is not None and view.verdict.founders == "all":
+    if view.verdict is not None and view.verdict.has_several_founders:
         content["bootstrap_expect"] = view.verdict.size
     return json.dumps(content, indent=1) + "\n"
 
@@ -98,7 +97,7 @@ def as_opensearch(view: View) -> str:
 
 
 def _seed_hosts(view: View, initial: str) -> str:
-    # JSON is YAML. The initial nodes must not stand in the file of one that joins: it could found a second cluster.
+    # JSON is YAML. A member that joins must not have the initial nodes: it could found a second cluster.
     text = f"discovery.seed_hosts: {json.dumps(_with_ports(view))}\n"
     if view.founding:
         text += f"{initial}: {json.dumps([node.name for node in view.nodes()])}\n"
@@ -106,7 +105,7 @@ def _seed_hosts(view: View, initial: str) -> str:
 
 
 def as_unicast_hosts(view: View) -> str:
-    """Read anew while it runs, with ``discovery.seed_providers: file``."""
+    """Addresses, one on each line; read again at runtime with ``discovery.seed_providers: file``."""
     return "".join(f"{address}\n" for address in _with_ports(view))
 
 
@@ -116,33 +115,26 @@ def as_cassandra(view: View) -> str:
 
 
 def as_zookeeper(view: View) -> str:
-    """
-    ``server.N``, N by the order on the roll from 1; this instance's own N is its ``ordinal`` and 1.
-
-    Raises:
-        Misused: without a verdict; the place among peers is another number, and a wrong myid is another server.
-    """
-    if view.verdict is None:
-        raise Misused("the format zookeeper is for `join` alone: its numbers are those of the roll")
+    """``server.N`` for each member, where N is its ordinal plus 1."""
     return "".join(
-        f"server.{node.place + 1}={node.endpoint.bracketed}:2888:3888;{view.options.port or 2181}\n"
+        f"server.{node.position + 1}={node.endpoint.bracketed}:2888:3888;{view.options.port or 2181}\n"
         for node in view.nodes()
     )
 
 
 def as_jgroups(view: View) -> str:
-    """``host[port]``, where the brackets are the port's: IPv6 has none of its own."""
+    """``host[port]``: the brackets belong to the port, so IPv6 has none of its own."""
     return ",".join(f"{node.endpoint.host}[{_port(node, view)}]" for node in view.nodes()) + "\n"
 
 
 def as_patroni(view: View) -> str:
-    """A file of Patroni's configuration directory."""
+    """A file for Patroni's configuration directory."""
     hosts = "".join(f'  - "{address}"\n' for address in _with_ports(view))
     return f"etcd3:\n  hosts:\n{hosts}"
 
 
 def as_prometheus(view: View) -> str:
-    """A target group for each, so that each has its labels. No peers are no targets, which is meant."""
+    """A target group for each node, so that each has its own labels. An empty list is valid: no targets."""
     groups = [
         {
             "targets": [node.endpoint.with_port(view.options.port)],

@@ -3,8 +3,8 @@
 """
 The user's own template: Python's `string.Template`, and one block that is repeated for each peer.
 
-`string.Template` because it is in the standard library, everybody can read it, and it cannot run anything: an engine
-with expressions would be several hundred lines to carry, and one more language. What it lacks for lists is the block:
+`string.Template` is in the standard library, is easy to read, and cannot run anything. A template engine with
+expressions would be several hundred lines to carry, and one more language. For lists it lacks only the block:
 
     # upstreams, all $count of them
     %for peer
@@ -18,14 +18,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from string import Template
 
 from peerdata.guest.errors import Misused, Unusable
-from peerdata.guest.formats.nodes import View, single_quoted
+from peerdata.guest.formats.nodes import Node, View, single_quoted
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@,=+\-]*")
-"""What has no meaning in any configuration language that we know of."""
+"""Characters without a meaning in all configuration languages that we know of."""
+
+_Line = tuple[int, str]
+"""A line of the template, with its number."""
 
 
 class _Text(Template):
@@ -33,19 +36,19 @@ class _Text(Template):
 
 
 class _Values(dict[str, str]):
-    """What stands for the names; published values by ``meta:``, ``json:`` and ``sh:`` before the key."""
+    """The values of the names; published values by ``meta:``, ``json:`` and ``sh:`` before the key."""
 
-    def __init__(self, facts: Mapping[str, str], meta: Mapping[str, str], whose: str) -> None:
+    def __init__(self, facts: Mapping[str, str], meta: Mapping[str, str], owner: str) -> None:
         super().__init__(facts)
         self._meta = meta
-        self._whose = whose
+        self._owner = owner
 
     def __missing__(self, name: str) -> str:
         how, colon, key = name.partition(":")
         if not colon:
             raise KeyError(name)
         if key not in self._meta:
-            raise Unusable(f"{self._whose} has not published {key}")
+            raise Unusable(f"{self._owner} has not published {key}")
         value = self._meta[key]
         if how == "json":
             return json.dumps(value)
@@ -53,19 +56,19 @@ class _Values(dict[str, str]):
             return single_quoted(value)
         if not _PLAIN.fullmatch(value):
             raise Unusable(
-                f"{self._whose}: {key} holds more than letters, digits and _.:/@,=+- ; say ${{json:{key}}} or "
-                f"${{sh:{key}}} where that can be quoted"
+                f"{self._owner}: {key} contains more than letters, digits and _.:/@,=+- ; use ${{json:{key}}} or "
+                f"${{sh:{key}}} where it can be quoted"
             )
         return value
 
 
 def render(template: str, view: View) -> str:
     """
-    *template*, filled in.
+    Fill in *template*.
 
     Raises:
-        Misused: it cannot be understood, or asks for an ordinal without a verdict; the message has the line.
-        Unusable: a peer lacks a key, or a value would not be plain text where ``meta:`` puts it as it is.
+        Misused: it is invalid, or needs an ordinal without a verdict; the message has the number of the line.
+        Unusable: a peer lacks a key, or ``meta:`` would insert a value that is not plain text.
     """
     if view.verdict is None:
         _refuse_ordinals(template)
@@ -80,50 +83,58 @@ def render(template: str, view: View) -> str:
     out: list[str] = []
     lines = iter(enumerate(template.splitlines(keepends=True), start=1))
     for number, line in lines:
-        if not line.startswith("%for peer"):
+        if line.startswith("%for peer"):
+            separator = line[len("%for peer") :].strip("\n").lstrip(" ")
+            out.append(_repeat(_block(lines, number), separator, general, nodes, view))
+        else:
             out.append(_fill(line, number, _Values(general, {}, "the project")))
-            continue
-        separator = line[len("%for peer") :].strip("\n").lstrip(" ")
-        block: list[tuple[int, str]] = []
-        for inner_number, inner in lines:
-            if inner.rstrip() == "%end":
-                break
-            block.append((inner_number, inner))
-        else:
-            raise Misused(f"line {number} of the template: %for peer without %end")
-        repeats = []
-        for peer in view.listed:
-            node = nodes.get(peer.uuid)
-            if node is None:
-                continue
-            port = node.endpoint.port or view.options.port
-            facts = {
-                **general,
-                "uuid": node.uuid,
-                "name": node.name,
-                "host": node.endpoint.bracketed,
-                "address": node.endpoint.host,
-                "port": str(port) if port else "",
-                "endpoint": node.endpoint.with_port(port),
-                "ordinal": str(node.place),
-            }
-            values = _Values(facts, peer.meta, f"instance {peer.uuid}")
-            repeats.append("".join(_fill(inner, at, values) for at, inner in block))
-        if separator:
-            repeats = [repeat[:-1] if repeat.endswith("\n") else repeat for repeat in repeats]
-            out.append(separator.join(repeats) + "\n")
-        else:
-            out += repeats
     return "".join(out)
 
 
+def _block(lines: Iterator[_Line], begins: int) -> list[_Line]:
+    """Take the lines up to ``%end``."""
+    block: list[_Line] = []
+    for number, line in lines:
+        if line.rstrip() == "%end":
+            return block
+        block.append((number, line))
+    raise Misused(f"line {begins} of the template: %for peer without %end")
+
+
+def _repeat(
+    block: list[_Line], separator: str, general: Mapping[str, str], nodes: Mapping[str, Node], view: View
+) -> str:
+    """Fill in *block* once for each listed peer that has a node."""
+    repeats = []
+    for peer in view.listed:
+        if peer.uuid not in nodes:
+            continue
+        facts = {**general, **_facts(nodes[peer.uuid], view)}
+        values = _Values(facts, peer.meta, f"instance {peer.uuid}")
+        repeats.append("".join(_fill(line, number, values) for number, line in block))
+    if not separator:
+        return "".join(repeats)
+    return separator.join(repeat[:-1] if repeat.endswith("\n") else repeat for repeat in repeats) + "\n"
+
+
+def _facts(node: Node, view: View) -> dict[str, str]:
+    port = node.endpoint.port or view.options.port
+    return {
+        "uuid": node.uuid,
+        "name": node.name,
+        "host": node.endpoint.bracketed,
+        "address": node.endpoint.host,
+        "port": str(port) if port else "",
+        "endpoint": node.endpoint.with_port(port),
+        "ordinal": str(node.position),
+    }
+
+
 def _refuse_ordinals(template: str) -> None:
-    """An ordinal is a place on a roll; the place among peers is another number, and would be another server's."""
+    """Only members have ordinals: the order of peers gives other numbers, which would be those of other servers."""
     for number, line in enumerate(template.splitlines(), start=1):
         if any("ordinal" in (found["named"], found["braced"]) for found in _Text.pattern.finditer(line)):
-            raise Misused(
-                f"line {number} of the template: ${{ordinal}} is for `join` alone: it is the place on the roll"
-            )
+            raise Misused(f"line {number} of the template: ${{ordinal}} is for `join` only: peers have no ordinals")
 
 
 def _fill(line: str, number: int, values: _Values) -> str:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The peerdata authors
 """
-What the command remembers between its runs: the last good list, and the term of a verdict to found a cluster.
+The state directory: what the command keeps between two runs, the last good list and the term of a bootstrap verdict.
 
-A memory is never in the way: what cannot be read or written is as if it had never been. One that another machine wrote
-(it lay in an image) or that came from another service is not believed.
+State never causes a failure: a file that cannot be read or written is treated as absent. So is a file that another
+machine wrote (it was part of the image) or that came from another service.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 
 from peerdata.guest.errors import GuestError, NotReached
 from peerdata.guest.files import write_if_changed
+from peerdata.guest.model import Peer, PeerList
 from peerdata.guest.wire import quote
-from peerdata.guest.words import Peer, PeerList
 
 
-class Memory:
+class StateDirectory:
     """
     A directory of small files.
 
     Args:
-        directory: Made when first written to; empty: nothing is remembered.
-        service: What tells it from others: the URL and source that were given, or nothing.
+        directory: Created at the first write; empty: nothing is kept.
+        service: Identifies the service that was asked: the configured URL and source, or empty.
     """
 
     def __init__(self, directory: str, service: str) -> None:
@@ -33,27 +33,27 @@ class Memory:
         self._service = service
 
     def keep_list(self, prefix: str, peers: PeerList, now: float) -> None:
-        """Keep a list that was just read; *prefix* is what was asked for."""
-        told = [[peer.uuid, peer.place, dict(peer.meta)] for peer in peers.peers]
+        """Keep a list that was just received; *prefix* is the one that was asked for."""
+        rows = [[peer.uuid, peer.position, dict(peer.meta)] for peer in peers.peers]
         self._write(
-            _list_name(prefix), {"read_at": now, "revision": peers.revision, "self": peers.own_uuid, "peers": told}
+            _list_name(prefix), {"read_at": now, "revision": peers.revision, "self": peers.own_uuid, "peers": rows}
         )
 
     def last_list(self, prefix: str) -> PeerList | None:
-        """The last good list, its ``read_at`` set."""
+        """The last good list, with its ``read_at`` set."""
         try:
             kept = self._read(_list_name(prefix))
-            peers = tuple(Peer(str(uuid), dict(meta), int(place)) for uuid, place, meta in kept["peers"])
+            peers = tuple(Peer(str(uuid), dict(meta), int(position)) for uuid, position, meta in kept["peers"])
             return PeerList(int(kept["revision"]), str(kept["self"]), peers, 0.0, float(kept["read_at"]))
         except (NotReached, KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def keep_term(self, cluster: str, term: int) -> None:
-        """Keep the term in which this instance was told to found *cluster*."""
+        """Keep the term in which this instance is to bootstrap *cluster*."""
         self._write(f"cluster-{quote(cluster)}.json", {"term": term})
 
     def last_term(self, cluster: str) -> int | None:
-        """The term of the last verdict ``bootstrap``."""
+        """The term of the last ``bootstrap`` verdict."""
         try:
             return int(self._read(f"cluster-{quote(cluster)}.json")["term"])
         except (NotReached, KeyError, TypeError, ValueError, OverflowError):
@@ -76,14 +76,14 @@ class Memory:
         except (OSError, ValueError, RecursionError):
             content = None
         if not isinstance(content, dict) or content.get("machine") != _machine():
-            raise NotReached("nothing is remembered")
+            raise NotReached("no state was kept by this machine")
         if content.get("service") != self._service:
-            raise NotReached("what is remembered is of another service")
+            raise NotReached("the state was kept from another service")
         return content
 
 
 def default_directory(environment: dict[str, str]) -> str:
-    """``PEERDATA_STATE``, or /var/lib/peerdata/guest for root, or a directory of the user's."""
+    """``PEERDATA_STATE``, else /var/lib/peerdata/guest for root, else a directory in the user's home."""
     if "PEERDATA_STATE" in environment:
         return environment["PEERDATA_STATE"]
     if os.geteuid() == 0:
@@ -97,7 +97,7 @@ def _list_name(prefix: str) -> str:
 
 
 def _machine() -> str:
-    """What tells this instance from another that was started from its image."""
+    """An identifier of this machine that differs from those of other instances of the same image."""
     for path in ("/sys/class/dmi/id/product_uuid", "/etc/machine-id"):
         try:
             with open(path, encoding="ascii", errors="replace") as file:

@@ -1,5 +1,5 @@
 """
-The stand-in is held to the real service: each conversation with both, and the same statuses, members and codes.
+The fake behaves as the real service: the same conversation with both gives the same statuses, members and codes.
 
 Messages, times, random seeds and what depends on load (``poll_after_s``) may differ; nothing else may.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from peerdata import testing
-from peerdata.guest import Guest, wire
+from peerdata.guest import Guest, Refused, wire
 
 from ..live.service import BLUE, GREEN, Service
 
@@ -44,7 +44,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 class Both:
-    """The same four instances, three of one project, of the stand-in and of the service."""
+    """The same four instances, three of one project, of the fake and of the real service."""
 
     def __init__(self, cloud: testing.Cloud, service: Service) -> None:
         self._instances = [cloud.instance() for _ in range(3)] + [cloud.instance(project="green")]
@@ -53,23 +53,23 @@ class Both:
         self.names |= {uuid: f"instance-{n}" for n, uuid in enumerate([*[*BLUE.values()][:3], *GREEN.values()])}
 
     def ask(self, number: int, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
-        """The answer of both, which must be the same."""
-        stood_in, served = self.hear(number, method, path, body)
-        assert stood_in == served, f"{method} {path}"
-        return stood_in
+        """Return the common answer of both."""
+        faked, real = self.answers(number, method, path, body)
+        assert faked == real, f"{method} {path}"
+        return faked
 
-    def hear(self, number: int, method: str, path: str, body: bytes = b"") -> list[tuple[int, Any]]:
-        """The answers of both, asked at the same time."""
-        stand_in = wire.parse_url(self._instances[number].url)
-        real = wire.Place("127.0.0.1", self._service.port, "", SOURCES[number])
+    def answers(self, number: int, method: str, path: str, body: bytes = b"") -> list[tuple[int, Any]]:
+        """Return the answers of both, asked at the same time."""
+        fake = wire.parse_url(self._instances[number].url)
+        real = wire.Server("127.0.0.1", self._service.port, SOURCES[number])
 
-        def hear(place: wire.Place) -> tuple[int, Any]:
-            got = wire.exchange(place, method, f"/openstack/latest/{path}", 10, late_body=body)
-            status = 403 if got.status == 413 else got.status  # the stand-in answers as through neutron
+        def answer_of(server: wire.Server) -> tuple[int, Any]:
+            got = wire.exchange(server, method, f"/openstack/latest/{path}", 10, late_body=body)
+            status = 403 if got.status == 413 else got.status  # the fake answers as through neutron
             return status, self._same(_read(got.body))
 
         with ThreadPoolExecutor(2) as both:
-            return list(both.map(hear, (stand_in, real)))
+            return list(both.map(answer_of, (fake, real)))
 
     def _same(self, value: Any) -> Any:
         """*value* without what may differ, and with names in place of uuids."""
@@ -99,7 +99,7 @@ def both(tmp_path: Path) -> Iterator[Both]:
         service.end()
 
 
-def test_publishing_reading_and_following_is_the_same(both: Both) -> None:
+def test_publishing_reading_and_following_are_alike(both: Both) -> None:
     both.ask(0, "GET", "")
     both.ask(0, "GET", "shared.json")
     both.ask(0, "GET", "peer_data.json")
@@ -145,7 +145,7 @@ def test_publishing_reading_and_following_is_the_same(both: Both) -> None:
         "GET nothing.json",
     ],
 )  # fmt: skip
-def test_a_refusal_is_the_same_and_so_is_its_memory(service: Service, call: str) -> None:
+def test_a_refusal_and_the_last_error_are_alike(service: Service, call: str) -> None:
     with testing.Cloud() as cloud:
         both = Both(cloud, service)
         both.ask(0, "POST", "metadata?shared=project&meta.a=1")
@@ -161,34 +161,36 @@ def test_a_refusal_is_the_same_and_so_is_its_memory(service: Service, call: str)
     [b"{}", b"[]", b"{", b"\xff", b'{"meta":{}}', b'{"meta":[]}', b'{"meta":{"x":1}}', b'{"meta":{"x":"1"},"y":1}',
      b'{"meta":{"a":"1"}}'],
 )  # fmt: skip
-def test_a_body_is_understood_the_same(service: Service, body: bytes) -> None:
+def test_a_body_is_parsed_alike(service: Service, body: bytes) -> None:
     with testing.Cloud() as cloud:
         both = Both(cloud, service)
         both.ask(0, "POST", "metadata?shared=project&meta.a=1")
         both.ask(0, "POST", "metadata?shared=project", body)
 
 
-def test_an_answer_that_has_nothing_to_tell_is_held_alike(tmp_path: Path) -> None:
-    """Until another instance tells something, of that prefix where one is given; at most as long as was asked for."""
+def test_an_answer_without_news_is_held_alike(tmp_path: Path) -> None:
+    """Until another instance publishes a key, with the prefix if there is one, and no longer than was asked for."""
     service = Service(tmp_path, {"limits": {"max_wait": 5}})
     service.start()
     try:
         with testing.Cloud(max_wait_s=5) as cloud, ThreadPoolExecutor(1) as other:
             both = Both(cloud, service)
             began = time.monotonic()
-            both.ask(0, "GET", "peer_data.json?wait=5")  # without since there is always something to tell
+            both.ask(0, "GET", "peer_data.json?wait=5")  # without since there is always news
             assert time.monotonic() - began < 2
             both.ask(0, "GET", "peer_data.json?since=0&wait=0.3")
             assert time.monotonic() - began > 0.3
             for number, wakes in ((1, "a"), (2, "b")):
-                told = other.submit(both.hear, 0, "GET", f"peer_data.json?since={number * 2 - 2}&wait=5&prefix={wakes}")
+                held = other.submit(
+                    both.answers, 0, "GET", f"peer_data.json?since={number * 2 - 2}&wait=5&prefix={wakes}"
+                )
                 time.sleep(0.3)
                 both.ask(1, "POST", f"metadata?shared=project&meta.x{number}=1")
                 time.sleep(0.3)
-                assert not told.done()
+                assert not held.done()
                 began = time.monotonic()
                 both.ask(1, "POST", f"metadata?shared=project&meta.{wakes}=1")
-                answers = told.result()
+                answers = held.result()
                 assert answers[0] == answers[1]
                 assert f"from_server_{wakes}" in str(answers[0])
                 assert time.monotonic() - began < 3
@@ -196,7 +198,7 @@ def test_an_answer_that_has_nothing_to_tell_is_held_alike(tmp_path: Path) -> Non
         service.end()
 
 
-def test_the_stand_in_holds_no_answer_longer_than_it_lives_or_the_instance_that_is_waited_for(tmp_path: Path) -> None:
+def test_the_fake_releases_held_answers_when_an_instance_is_removed_and_at_its_end(tmp_path: Path) -> None:
     with testing.Cloud(max_wait_s=25) as cloud, ThreadPoolExecutor(1) as other:
         one, two = cloud.instance(), cloud.instance()
         Guest(two.url, state="").publish({"a": "1"})
@@ -218,6 +220,24 @@ def test_the_stand_in_holds_no_answer_longer_than_it_lives_or_the_instance_that_
         asked = wait(2)
         cloud.__exit__(None, None, None)
         assert json.loads(asked.result(5).body)["peers"] == []
+
+
+def test_each_instance_has_a_url_of_its_own_without_a_path() -> None:
+    cloud = testing.Cloud()
+    early = cloud.instance("early")
+    with cloud:
+        instances = [early, cloud.instance("one"), cloud.instance("two")]
+        assert [Guest(instance.url, state="").whoami().uuid for instance in instances] == [it.uuid for it in instances]
+        urls = [instance.url for instance in instances]
+        assert len({cloud.url, *urls}) == 4
+        assert all(url.count("/") == 2 for url in urls)
+        assert [instance.requests for instance in instances] == [["GET /openstack/latest/meta_data.json"]] * 3
+        assert len(cloud.requests) == 3
+        early.remove()
+        for url in (cloud.url, early.url):
+            with pytest.raises(Refused) as caught:
+                Guest(url, state="").whoami()
+            assert caught.value.code == "peerdata.identity.unknown"
 
 
 def test_too_many_keys_are_refused_alike(both: Both) -> None:

@@ -1,4 +1,4 @@
-"""What an answer says, checked."""
+"""Answers become values, and everything else is rejected."""
 
 import json
 from typing import Any
@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peerdata.guest.answers import apply, read_me, read_verdict
 from peerdata.guest.errors import NotReached
-from peerdata.guest.words import Peer, PeerList, apply, read_me, read_verdict
+from peerdata.guest.model import Peer, PeerList
 
 
-def told(**members: Any) -> dict[str, Any]:
+def answer(**members: Any) -> dict[str, Any]:
     return {"revision": 1, "full": False, "self": "0e", "poll_after_s": 2, "peers": [], "removed": [], **members}
 
 
@@ -24,23 +25,23 @@ def peer(uuid: str, joined: int, **meta: str) -> dict[str, Any]:
     }
 
 
-def test_what_changed_replaces_what_was_known_and_what_left_is_dropped() -> None:
-    first = apply(None, told(full=True, peers=[peer("a", 1, k="1"), peer("b", 2, k="2")]))
-    second = apply(first, told(revision=5, peers=[peer("a", 1, k="9"), peer("c", 4)], removed=["b"]))
+def test_an_answer_updates_changed_peers_and_drops_removed_ones() -> None:
+    first = apply(None, answer(full=True, peers=[peer("a", 1, k="1"), peer("b", 2, k="2")]))
+    second = apply(first, answer(revision=5, peers=[peer("a", 1, k="9"), peer("c", 4)], removed=["b"]))
     assert second.peers == (Peer("a", {"k": "9"}, 1), Peer("c", {}, 4))
 
 
-def test_who_left_and_came_back_stands_at_its_new_place() -> None:
-    first = apply(None, told(full=True, peers=[peer("a", 1), peer("b", 2)]))
-    assert [one.uuid for one in apply(first, told(peers=[peer("a", 3)])).peers] == ["b", "a"]
+def test_a_peer_that_left_and_returned_has_its_new_position() -> None:
+    first = apply(None, answer(full=True, peers=[peer("a", 1), peer("b", 2)]))
+    assert [one.uuid for one in apply(first, answer(peers=[peer("a", 3)])).peers] == ["b", "a"]
 
 
 def test_a_full_answer_replaces_everything() -> None:
-    first = apply(None, told(full=True, peers=[peer("a", 1)]))
-    assert [one.uuid for one in apply(first, told(full=True, peers=[peer("b", 2)])).peers] == ["b"]
+    first = apply(None, answer(full=True, peers=[peer("a", 1)]))
+    assert [one.uuid for one in apply(first, answer(full=True, peers=[peer("b", 2)])).peers] == ["b"]
 
 
-def test_the_others_are_all_but_oneself() -> None:
+def test_the_others_are_all_peers_but_this_instance() -> None:
     peers = PeerList(1, "a", (Peer("a", {}, 1), Peer("b", {}, 2)), 1.0)
     assert [one.uuid for one in peers.others] == ["b"]
 
@@ -51,30 +52,30 @@ def test_the_others_are_all_but_oneself() -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_what_is_no_answer_is_an_error_of_the_service_and_never_an_empty_list(document: Any) -> None:
+def test_a_malformed_answer_is_an_error_and_never_an_empty_list(document: Any) -> None:
     for read in (lambda it: apply(None, it), lambda it: read_verdict(it, "db"), read_me):
         with pytest.raises(NotReached):
             read(document)
 
 
 @pytest.mark.parametrize("member", ["revision", "full", "self", "peers", "removed"])
-def test_an_answer_that_lacks_a_member_is_none(member: str) -> None:
-    document = told(full=True)
+def test_an_answer_without_a_required_member_is_rejected(member: str) -> None:
+    document = answer(full=True)
     del document[member]
     if member == "full":
         with pytest.raises(NotReached):
-            apply(apply(None, told(full=True)), document)
+            apply(apply(None, answer(full=True)), document)
     else:
         with pytest.raises(NotReached):
             apply(None, document)
 
 
-def test_a_poll_that_is_told_oddly_is_kept_within_a_minute() -> None:
-    assert apply(None, told(full=True, poll_after_s=1e9)).poll_after_s == 60
-    assert apply(None, told(full=True, poll_after_s=10**400)).poll_after_s == 60
+def test_an_odd_poll_interval_is_replaced_or_capped() -> None:
+    assert apply(None, answer(full=True, poll_after_s=1e9)).poll_after_s == 60
+    assert apply(None, answer(full=True, poll_after_s=10**400)).poll_after_s == 60
     odds: list[Any] = [-1, float("nan"), None, "1", [], True]
     for odd in odds:
-        assert apply(None, told(full=True, poll_after_s=odd)).poll_after_s == 5
+        assert apply(None, answer(full=True, poll_after_s=odd)).poll_after_s == 5
 
 
 def verdict(**members: Any) -> dict[str, Any]:
@@ -104,9 +105,9 @@ INFINITE, SURROGATE = float("inf"), "\ud800"
         {"peers": [{**peer("a", 1), "meta": {SURROGATE: "1"}}]},
     ],
 )  # fmt: skip
-def test_a_list_with_anything_that_cannot_be_is_none(wrong: dict[str, Any]) -> None:
+def test_a_list_with_an_impossible_value_is_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(NotReached):
-        apply(None, told(**{"full": True, **wrong}))
+        apply(None, answer(**{"full": True, **wrong}))
 
 
 @pytest.mark.parametrize(
@@ -118,19 +119,19 @@ def test_a_list_with_anything_that_cannot_be_is_none(wrong: dict[str, Any]) -> N
     ],
     ids=repr,
 )  # fmt: skip
-def test_a_verdict_of_another_cluster_or_to_bootstrap_who_is_no_member_is_none(wrong: dict[str, Any]) -> None:
-    """Whoever answers could otherwise write into what etcd's start script evaluates."""
+def test_an_impossible_verdict_is_rejected(wrong: dict[str, Any]) -> None:
+    """The sender of the answer could otherwise inject into the start script of etcd."""
     with pytest.raises(NotReached) as caught:
         read_verdict(verdict(**wrong), "db")
     assert len(caught.value.message) < 300
 
 
-def test_who_is_not_on_the_roll_may_be_told_to_wait_and_that_it_is_full() -> None:
+def test_an_instance_that_is_not_a_member_may_get_any_verdict_but_bootstrap() -> None:
     for word in ("wait", "full", "join"):
         assert read_verdict(verdict(verdict=word, members=[], ordinal=None), "db").verdict == word
 
 
 @pytest.mark.parametrize("uuid", ["", "u1", "0e\n", SURROGATE, "0" * 37, None])
-def test_an_instance_has_a_uuid(uuid: Any) -> None:
+def test_an_invalid_uuid_is_rejected(uuid: Any) -> None:
     with pytest.raises(NotReached):
         read_me({"uuid": uuid})

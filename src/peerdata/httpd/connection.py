@@ -668,10 +668,9 @@ class Connection(asyncio.Protocol):
         """The client has not read enough, and *answer* was the last."""
         common = self._common
         body = answer.body if isinstance(answer.body, tuple) else (answer.body,)
-        # TLS writes a copy; so does whoever joins a short body to its head.
-        shared = (
-            () if self._transport.get_extra_info("sslcontext") else [part for part in body if len(part) > JOIN_BYTES]
-        )
+        # A short body was copied when it was joined to its head, and TLS copies all.
+        copied = self._transport.get_extra_info("sslcontext") is not None
+        shared = [part for part in body if len(part) > JOIN_BYTES and not copied]
         size = self._transport.get_write_buffer_size()
         if common.unwritten.hold(self, size, self._time(), answer.account, shared):
             self._loop.call_soon(common.unwritten.shed)  # not now: the transport is in the middle of a write

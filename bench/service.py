@@ -35,7 +35,7 @@ class Service:
         self._file = place / "peerdata.conf"
         sections: dict[str, dict[str, object]] = {
             "DEFAULT": {"state_path": place},
-            "instance_api": {"listen": f"127.0.0.1:{self.port}"},
+            "instance_api": {"listen": f"127.0.0.1:{self.port}", "drain": 0},
             "operator_api": {"listen": f"127.0.0.1:{free_port()}"},
             "database": {"connection": f"sqlite:///{self.store}"},
         }

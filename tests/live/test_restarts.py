@@ -11,6 +11,7 @@ four minutes: ``PEERDATA_RESTARTS=real python -m pytest tests/live/test_restarts
 from __future__ import annotations
 
 import http.client
+import http.server
 import os
 import re
 import signal
@@ -322,3 +323,47 @@ def test_the_option_that_drain_replaced_is_warned_of_and_does_not_keep_the_servi
     service = make_service({"instance_api": {"graceful_shutdown_timeout": 5}})
     warned = [line for line in service.log.read_text().splitlines() if "graceful_shutdown_timeout" in line]
     assert any(" WARNING " in line and "[nova] pass_through_timeout" in line for line in warned), warned
+
+
+def test_what_nova_is_at_work_on_at_sigterm_is_answered(make_service: MakeService) -> None:
+    """Longer than the service itself waits for anything; as dynamic vendordata takes."""
+    with slow_nova(3) as url:
+        sections = {
+            "nova": {"metadata_url": url},
+            "neutron": {"metadata_proxy_shared_secret": "secret"},
+            "identity": {"inventory_file": ""},
+        }
+        service = make_service(sections)
+        with socket.create_connection(("127.0.0.1", service.port), 10) as guest:
+            guest.sendall(b"GET /openstack/latest/vendor_data2.json HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(0.5)
+            service.signal(signal.SIGTERM)
+            answered = answer(guest)
+        assert answered.startswith(b"HTTP/1.1 200")
+        assert answered.endswith(b"done")
+        assert service.wait() == 0
+
+
+@contextmanager
+def slow_nova(seconds: float) -> Iterator[str]:
+    """Something that answers every GET after *seconds*; its URL."""
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(seconds)
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"done")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()

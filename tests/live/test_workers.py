@@ -116,6 +116,14 @@ def test_a_worker_that_was_started_again_goes_on_counting_where_the_one_before_e
     assert metrics(service)[counted] == 31
 
 
+def test_open_connections_and_their_limit_are_those_of_all_workers(service: Service) -> None:
+    open_now = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(20)]
+    until(lambda: metrics(service)['peerdata_connections{listener="instances"}'] == len(open_now))
+    assert metrics(service)['peerdata_max_connections{listener="instances"}'] == 4096 * WORKERS
+    for connection in open_now:
+        connection.close()
+
+
 def test_sighup_reaches_every_worker(service: Service) -> None:
     service.signal(signal.SIGHUP)
     until(lambda: service.log.read_text().count("The inventory was read again") == WORKERS)

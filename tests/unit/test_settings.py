@@ -161,6 +161,16 @@ def test_what_other_programs_have_in_the_environment_is_left_alone(
 # What cannot work
 
 IMPOSSIBLE = [
+    (
+        "a health check without a slash",
+        STANDALONE + "[instance_api]\nhealthcheck_path = healthcheck",
+        r"\[instance_api\] healthcheck_path 'healthcheck' must be a path",
+    ),
+    (
+        "a health check with a query",
+        STANDALONE + "[instance_api]\nhealthcheck_path = /healthcheck?a",
+        r"\[instance_api\] healthcheck_path '/healthcheck\?a' must be a path",
+    ),
     ("unknown option", STANDALONE + "[nova]\nmetadata_ulr = x\n", r"\[nova\].*'metadata_ulr'"),
     ("unknown option of DEFAULT", "[DEFAULT]\nstate_dir = x\n" + STANDALONE, r"\[DEFAULT\].*'state_dir'"),
     ("a dollar in an option of logging", "[DEFAULT]\nlog_file = /x$y\n" + STANDALONE, r"\[DEFAULT\].*\$y: a dollar"),

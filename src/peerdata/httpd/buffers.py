@@ -128,14 +128,12 @@ class Unwritten:
         """Whether anybody is slow."""
         return bool(self._readers)
 
-    def hold(
-        self, holder: Holder, size: int, now: float, account: str | None = None, pieces: Iterable[bytes] = ()
-    ) -> bool:
+    def hold(self, holder: Holder, size: int, now: float, account: str, pieces: Iterable[bytes] = ()) -> bool:
         """
         *holder* has *size* bytes unwritten.
 
         Args:
-            account: Of the last answer; None: as before.
+            account: Of the last answer.
             pieces: Long bodies that it holds besides those of before, and that others may hold too.
 
         Returns:
@@ -146,10 +144,10 @@ class Unwritten:
             return False
         reader = self._readers.get(holder)
         if reader is None:
-            reader = self._readers[holder] = _Reader(account or "", now)
+            reader = self._readers[holder] = _Reader(account, now)
         else:
             self._change(reader, -1)
-            reader.account = reader.account if account is None else account
+            reader.account = account
         reader.size = size
         reader.pieces += pieces
         self._change(reader, +1)

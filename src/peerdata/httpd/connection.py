@@ -173,6 +173,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_account",
         "_body",
         "_client",
         "_common",
@@ -221,6 +222,7 @@ class Connection(asyncio.Protocol):
         self._surely_bytes = common.limits.head_bytes - SLICE_BYTES  # a head seen with this much or less is not over it
         self._client = client
         self._rejection = rejection
+        self._account = ""  # of the last answer
         self._state = OPEN
         self._phase = IDLE
         self._waits = 0
@@ -321,7 +323,7 @@ class Connection(asyncio.Protocol):
         """Count what the client has not read, about once a second; act if a deadline has passed."""
         unwritten = self._transport.get_write_buffer_size()
         common = self._common
-        if (unwritten or common.unwritten) and common.unwritten.hold(self, unwritten, now):
+        if (unwritten or common.unwritten) and common.unwritten.hold(self, unwritten, now, self._account):
             common.unwritten.shed()
         if self.deadline <= now:
             self.expire(now)
@@ -650,6 +652,7 @@ class Connection(asyncio.Protocol):
             log.exception("an answer that cannot be written")
             answer = common.refuse(PeerdataError("the answer could not be written; the log says why"))
             written = wire_form(answer, method, common.date, ending)
+        self._account = answer.account
         if isinstance(written, bytes):
             self._transport.write(written)
         else:
@@ -665,10 +668,9 @@ class Connection(asyncio.Protocol):
         """The client has not read enough, and *answer* was the last."""
         common = self._common
         body = answer.body if isinstance(answer.body, tuple) else (answer.body,)
-        # TLS writes a copy; so does whoever joins a short body to its head.
-        shared = (
-            () if self._transport.get_extra_info("sslcontext") else [part for part in body if len(part) > JOIN_BYTES]
-        )
+        # A short body was copied when it was joined to its head, and TLS copies all.
+        copied = self._transport.get_extra_info("sslcontext") is not None
+        shared = [part for part in body if len(part) > JOIN_BYTES and not copied]
         size = self._transport.get_write_buffer_size()
         if common.unwritten.hold(self, size, self._time(), answer.account, shared):
             self._loop.call_soon(common.unwritten.shed)  # not now: the transport is in the middle of a write

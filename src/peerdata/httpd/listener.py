@@ -16,6 +16,7 @@ import errno
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
@@ -108,6 +109,10 @@ class Listener:
             if not self._accept():
                 break
 
+    def _waiting(self) -> int:
+        """How many wait in the kernel's queue: ``tcpi_unacked``, which of a listener means that (linux, tcp_info)."""
+        return int.from_bytes(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[24:], sys.byteorder)
+
     def close(self) -> None:
         """Accept nobody any more."""
         if self._resuming is not None:
@@ -120,8 +125,9 @@ class Listener:
         self._loop.add_reader(self._sock.fileno(), self._accept_some)
 
     def _accept_some(self) -> None:
-        for _ in range(AT_ONCE):
-            if not self._accept():
+        # Asking how many wait costs 1 us; trying until nobody is there, which raises, 4 us.
+        for _ in range(max(1, min(self._waiting(), AT_ONCE))):
+            if not self._accept():  # another process was quicker
                 break
 
     def _accept(self) -> bool:
@@ -137,7 +143,7 @@ class Listener:
                 return False
             return True  # an error of that client's, who is gone: accept(2), "Error handling"
         sock = _Accepted(self._family, self._kind, self._protocol, descriptor)
-        address = client_of(peer)
+        address = peer[0] if self._family == socket.AF_INET else client_of(peer)
         reason = self._common.admission.judge(descriptor, address)
         if reason:
             self._reject(sock, address, reason)

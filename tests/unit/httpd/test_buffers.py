@@ -114,7 +114,7 @@ def test_over_the_limit_of_all_the_fullest_account_pays() -> None:
 def test_what_was_read_meanwhile_counts_no_more() -> None:
     unwritten, client = Unwritten(1000, 1000), Client()
     unwritten.hold(client, 500, 0, "blue")
-    unwritten.hold(client, 100, 1)
+    unwritten.hold(client, 100, 1, "blue")
     assert unwritten.total == 100
-    unwritten.hold(client, 0, 2)
+    unwritten.hold(client, 0, 2, "blue")
     assert (unwritten.total, bool(unwritten)) == (0, False)

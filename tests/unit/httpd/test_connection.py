@@ -912,12 +912,15 @@ def test_a_slow_reader_is_counted_for_its_account_from_the_answer_that_stuck() -
     assert talk.notes.calls == ["abort"]
 
 
-def test_a_reader_that_has_caught_up_is_counted_no_more() -> None:
+def test_what_a_reader_has_not_read_for_a_second_is_counted_too_and_no_more_once_it_has_caught_up() -> None:
+    """Transports take 64 KiB before they say so, and four thousand of these are 256 MiB."""
     talk = Talk()
+    talk.common.handler = lambda _: Answer(200, b"", account="blue")
     talk.say(GET + b"\r\n")
     talk.notes.unwritten = 1500
     talk.connection.look(talk.clock.now)
     assert talk.common.unwritten.total == 1500
+    assert list(talk.common.unwritten._accounts) == ["blue"]
     talk.notes.unwritten = 0
     talk.connection.look(talk.clock.now)
     assert talk.common.unwritten.total == 0

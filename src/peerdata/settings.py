@@ -222,8 +222,8 @@ class NovaSettings:
     max_connections: int = _setting(
         cfg.IntOpt,
         64,
-        "Requests to nova at once; further ones wait, and projects take turns. Not more than nova has workers and "
-        "listen queue for. As many connections are kept for reuse.",
+        "Requests to nova at once, three quarters of them for one project at most; further ones wait, and projects "
+        "take turns. Not more than nova has workers and listen queue for. As many connections are kept for reuse.",
         min=1,
         max=10_000,
     )

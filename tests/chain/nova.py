@@ -92,11 +92,15 @@ class Nova:
                 "--module=nova.wsgi.metadata:application",
                 *options,
             ],
-            environment={
-                "OS_NOVA_CONFIG_DIR": str(self._place),
-                "OS_NOVA_CONFIG_FILES": f"{self._peers.root}/nova/etc/nova/api-paste.ini;nova.conf",
-            },
+            environment=self.application_environment(),
         )
+
+    def application_environment(self) -> dict[str, str]:
+        """By which nova's WSGI application finds its configuration, under whatever server."""
+        return {
+            "OS_NOVA_CONFIG_DIR": str(self._place),
+            "OS_NOVA_CONFIG_FILES": f"{self._peers.root}/nova/etc/nova/api-paste.ini;nova.conf",
+        }
 
     def wait(self) -> None:
         """Return once it answers."""

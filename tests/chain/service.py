@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from .nova import Nova
 from .ports import answers, free_port
 from .run import Run, kill, until
+from .servers import Upstream
 
 Settings = Mapping[str, Mapping[str, object]]
 
@@ -16,7 +16,7 @@ Settings = Mapping[str, Mapping[str, object]]
 class Service:
     """One peerdata at `url`; `kill` and `start` keep the port and the store."""
 
-    def __init__(self, run: Run, nova: Nova, name: str = "peerdata", settings: Settings | None = None) -> None:
+    def __init__(self, run: Run, nova: Upstream, name: str = "peerdata", settings: Settings | None = None) -> None:
         self.name = name
         self.log = run.log(name)
         self.port = free_port()

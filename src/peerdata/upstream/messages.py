@@ -22,8 +22,6 @@ OF_ONE_CONNECTION: Final = frozenset(
 )
 """RFC 9110, 7.6.1: these belong to one connection; Content-Length is set anew from the body."""
 
-_LOOKED_AT = OF_ONE_CONNECTION | {b"host", b"x-instance-id", b"x-tenant-id", b"x-forwarded-for"}
-
 SAFE: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing, so that they can be sent again, and shared by several callers."""
 
@@ -80,20 +78,17 @@ def write_request(method: str, target: bytes, headers: Headers, body: bytes, hos
         raise RequestMalformed("the request target must be a path, beginning with a slash")
     if not target.isascii():
         target = _OUTSIDE_ASCII.sub(_escape, target)
-    lines = [b"%b %b HTTP/1.1" % (_token(method), target)]
-    named: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name not in _LOOKED_AT:
-            lines.append(b"%b: %b" % (name, value))
-        elif name not in OF_ONE_CONNECTION:
-            lines.append(b"%b: %b" % (name, value))
-            if name == b"host" and name in named:  # RFC 9112, 3.2
-                raise RequestMalformed("the header host is there more than once")
-            named[name] = value
-        elif name == b"content-length":
-            named[name] = value
+    headers = list(headers)
+    named = dict(headers)
+    if len(named) != len(headers) and sum(name == b"host" for name, _ in headers) > 1:  # RFC 9112, 3.2
+        raise RequestMalformed("the header host is there more than once")
+    if OF_ONE_CONNECTION.isdisjoint(named):
+        lines = [b"%b: %b" % header for header in headers]
+    else:
+        lines = [b"%b: %b" % header for header in headers if header[0] not in OF_ONE_CONNECTION]
     if b"host" not in named:
-        lines.insert(1, b"host: " + host)
+        lines.insert(0, b"host: " + host)
+    lines.insert(0, b"%b %b HTTP/1.1" % (_token(method), target))
     if body or method in _WITH_LENGTH or b"content-length" in named:
         lines.append(b"content-length: %d" % len(body))
     if method not in SAFE:

@@ -205,6 +205,7 @@ class Nova:
             busy = ServerBusy("too much waits for nova already; try again in a moment")
             self._repeats.warn(ServerBusy, f"Too much waits for nova, [nova] max_queued_bytes: {_show(rejected)}")
             self._settle(rejected.waiters, busy)
+        self._send_next()
         return question
 
     def _withdraw(self, question: Question[Outcome], settle: Settle) -> None:

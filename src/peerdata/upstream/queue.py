@@ -5,7 +5,8 @@ Who may ask nova next. No I/O and no clock of its own: time is handed in, in sec
 
 - At most ``max_under_way`` questions are with nova at once.
 - The others wait, each project's in a queue of its own, and the projects take turns: one that floods waits for
-  itself.
+  itself. It has three quarters of what may be under way at most, so where its questions are slow, or hang because its
+  cell does, others still find a way.
 - A question whose bytes are those of one that waits or is with nova joins it: it is asked once, and answered to all.
   Guests whose call timed out repeat it, so without this a slow nova would get the more to do the slower it is. What
   may change something joins nothing, and nothing begun before it is joined after it.
@@ -67,6 +68,8 @@ class Queue(Generic[T]):
     def __init__(self, *, max_under_way: int, max_bytes: int, timeout_s: float) -> None:
         self.under_way: set[Question[T]] = set()
         self._max_under_way = max_under_way
+        self._max_of_project = max(1, max_under_way * 3 // 4)
+        self._under_way_of: dict[bytes, int] = {}
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._projects: OrderedDict[bytes, deque[Question[T]]] = OrderedDict()
@@ -92,6 +95,10 @@ class Queue(Generic[T]):
         """Whether *question* can be asked at once, since nothing waits; it is under way then."""
         if self._projects or len(self.under_way) >= self._max_under_way:
             return False
+        of_project = self._under_way_of.get(question.project, 0)
+        if of_project >= self._max_of_project:
+            return False
+        self._under_way_of[question.project] = of_project + 1
         self._share(question)
         self.under_way.add(question)
         return True
@@ -116,11 +123,20 @@ class Queue(Generic[T]):
         """The next that may be asked now, which is under way then; None: none waits, or enough are under way."""
         if not self._projects or len(self.under_way) >= self._max_under_way:
             return None
-        project, queue = self._projects.popitem(last=False)
+        for project in self._projects:  # one at most has its share
+            of_project = self._under_way_of.get(project, 0)
+            if of_project < self._max_of_project:
+                break
+        else:
+            return None
+        queue = self._projects[project]
         question = queue.popleft()
         if queue:
-            self._projects[project] = queue  # behind all others
+            self._projects.move_to_end(project)
+        else:
+            del self._projects[project]
         self._count(question, -1)
+        self._under_way_of[project] = of_project + 1
         self.under_way.add(question)
         return question
 
@@ -130,6 +146,11 @@ class Queue(Generic[T]):
             self._unshare(question)
         if question in self.under_way:
             self.under_way.remove(question)
+            of_project = self._under_way_of[question.project] - 1
+            if of_project:
+                self._under_way_of[question.project] = of_project
+            else:
+                del self._under_way_of[question.project]
             return
         queue = self._projects.get(question.project)
         if queue and question in queue:

@@ -16,7 +16,7 @@ LOCKS = Path(__file__).parent
 PROJECT = LOCKS.parents[2]
 
 # Built unless the caller names others. neutron-27 answers like 29 but takes calls side by side; it is optional.
-USUAL = ("nova", "neutron-25", "neutron-29", "debian")
+USUAL = ("nova", "neutron-25", "neutron-29", "debian", "gunicorn", "apache")
 OPTIONAL = ("neutron-27",)
 
 
@@ -44,6 +44,11 @@ class Peers:
     def debian(self) -> Path:
         """The root of the unpacked Debian packages."""
         return self.root / "debian"
+
+    @property
+    def apache(self) -> "Peers":
+        """Apache with mod_wsgi, unpacked by itself; its programs and libraries are found as Debian's are."""
+        return Peers(self.root / "apache")
 
     def tool(self, name: str) -> str:
         """The full path of a Debian program, unpacked or already on this machine; "" where there is none."""

@@ -21,6 +21,8 @@ RECIPE = "1"
 
 PROGRAMS = ("haproxy", "serf", "cloud-init")
 
+APACHE = ("apache2-bin", "libapache2-mod-wsgi-py3")
+
 # Taken from Debian too where the machine has none: program -> package.
 USUALLY_THERE = {"ip": "iproute2", "curl": "curl"}
 
@@ -41,12 +43,14 @@ def _build_one(peers: Peers, name: str) -> bool:
 
 
 def _builder(name: str) -> Callable[[Peers, str], None]:
-    return {"nova": _build_nova, "debian": _build_debian}.get(name, _build_environment)
+    known = {"nova": _build_nova, "debian": _build_debian, "apache": _build_apache}
+    return known.get(name, _build_environment)
 
 
 def _ingredients(name: str) -> bytes:
     lock = LOCKS / f"{name}.txt"
-    own = lock.read_bytes() if lock.exists() else repr((PROGRAMS, USUALLY_THERE)).encode()
+    packages = APACHE if name == "apache" else (PROGRAMS, USUALLY_THERE)
+    own = lock.read_bytes() if lock.exists() else repr(packages).encode()
     return b"\0".join([RECIPE.encode(), sys.version.encode(), own])
 
 
@@ -94,3 +98,12 @@ def _build_debian(peers: Peers, name: str) -> None:
     for tool in (*PROGRAMS, *USUALLY_THERE):
         if not peers.tool(tool):
             raise BuildFailed(f"{tool} is neither on this machine nor in Debian's packages {packages}")
+
+
+def _build_apache(peers: Peers, name: str) -> None:
+    """Apache and mod_wsgi, which embeds Debian's Python; nova's packages are made for the same version of it."""
+    place = peers.root / name
+    place.mkdir(parents=True, exist_ok=True)
+    unpack(APACHE, peers.apache.debian)
+    if not peers.apache.tool("apache2"):
+        raise BuildFailed(f"Debian's packages {APACHE} did not bring apache2")

@@ -49,7 +49,7 @@ def test_what_can_be_asked_at_once_does_not_wait() -> None:
 
 def test_no_more_are_under_way_than_nova_may_have() -> None:
     line = queue(under_way=2)
-    wait(line, *(question("a", f"/{number}") for number in range(3)))
+    wait(line, *(question(project) for project in "abc"))
     first = line.take()
     assert first
     assert line.take()
@@ -72,6 +72,24 @@ def test_projects_take_turns_so_one_that_floods_waits_for_itself() -> None:
     wait(line, *(question("flood", f"/flood{number}") for number in range(5)))
     wait(line, question("b", "/b1"), question("b", "/b2"), question("c", "/c1"))
     assert taken(line) == ["/flood0", "/b1", "/c1", "/flood1", "/b2", "/flood2", "/flood3", "/flood4"]
+
+
+def test_one_project_never_has_all_that_may_be_under_way() -> None:
+    """A cell that hangs would take the whole way to nova with it."""
+    line = queue(under_way=4)
+    flood = [question("flood", f"/{number}") for number in range(6)]
+    assert [line.begin(one) for one in flood[:4]] == [True, True, True, False]
+    wait(line, *flood[3:])
+    assert line.take() is None
+    quiet = question("quiet")
+    assert not line.begin(quiet), "it is not known yet that those who wait are of one project"
+    wait(line, quiet)
+    assert line.take() is quiet
+    assert line.take() is None
+    line.finish(quiet)
+    assert line.take() is None
+    line.finish(flood[0])
+    assert line.take() is flood[3]
 
 
 def test_a_project_that_comes_back_stands_behind_the_others() -> None:
@@ -108,19 +126,17 @@ def test_another_request_or_another_instance_is_not_joined() -> None:
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_nothing_that_began_before_a_change_is_joined_after_it(at_once: bool) -> None:
-    line = queue(under_way=2)
+    line = queue(under_way=3)
     before, other = question("a"), question("b")
     assert line.begin(before)
-    if not at_once:
-        assert line.begin(other)
+    assert line.begin(other)
     change = question("a", "/password", shared=False)
     if at_once:
         assert line.begin(change)
     else:
         wait(line, change)
     assert line.find(b"a", b"/a") is None
-    if not at_once:
-        assert line.find(b"b", b"/a") is other, "of another instance"
+    assert line.find(b"b", b"/a") is other, "of another instance"
     after = question("a")
     wait(line, after)
     line.finish(before)

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases.fixtures import database_run, mariadb, postgresql, pytest_runtest_makereport
+
 from . import build
+
+__all__ = ["database_run", "mariadb", "postgresql", "pytest_runtest_makereport"]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

@@ -16,8 +16,8 @@ from tests.chain.peers import Peers
 
 from .conftest import DEPLOY
 
-# kolla-ansible, roles/loadbalancer: templates/haproxy/haproxy_main.cfg.j2 with the values of defaults/main.yml, and a tenth of
-# the connections, for which this machine need not have the descriptors.
+# kolla-ansible, roles/loadbalancer: templates/haproxy/haproxy_main.cfg.j2 with the values of defaults/main.yml, and a
+# tenth of the connections, for which this machine need not have the descriptors.
 _KOLLA = """
 global
     log 127.0.0.1:5140 local1

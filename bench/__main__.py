@@ -63,8 +63,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     cores = machine.Cores.choose()
     os.sched_setaffinity(0, {cores.load})
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a storm of 2000 needs some thousands, and so do servers
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a storm of 2000 needs some thousands, and so do servers
     try:
         tools = Tools.ready()
         _build()

@@ -11,6 +11,7 @@ is allowed on top of the goal.
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import statistics
 import sys
@@ -23,7 +24,7 @@ from bench.databases import started
 from bench.exchange import AnswerWrong, request
 from bench.goals import Verdict
 from bench.load.flood import TURN, Flooded, flood
-from bench.load.straight import Line as Connection
+from bench.load.straight import Connection
 from bench.markdown import table, whole
 from bench.part import Part, Setting
 from bench.rows.publishes import check_published
@@ -66,6 +67,8 @@ class Seen:
 
     def cut_ms(self, percent: int) -> float:
         """Milliseconds within which that many of 100 were answered."""
+        if len(self.took_s) < 2:
+            return max(self.took_s, default=float("nan")) * 1000
         return statistics.quantiles(self.took_s, n=100)[percent - 1] * 1000
 
 
@@ -125,12 +128,15 @@ class _Writer:
         with Connection(self._service.port) as connection:
             while time.monotonic() < until:
                 began = time.perf_counter()
-                reply = connection.ask(next(self._calls))
-                seen.took_s.append(time.perf_counter() - began)
                 try:
-                    check_published(reply)
+                    check_published(connection.ask(next(self._calls)))
                 except AnswerWrong:
                     seen.refused += 1
+                except (OSError, http.client.HTTPException):  # no answer: the connection is of no use any more
+                    seen.refused += 1
+                    return
+                finally:
+                    seen.took_s.append(time.perf_counter() - began)
 
 
 def _other(publish: bytes) -> bytes:

@@ -24,7 +24,7 @@ from bench.exchange import AnswerWrong, Check, Reply, ask, holds, request
 from bench.goals import Verdict, at_most
 from bench.load.flood import flood
 from bench.load.guests import Guests, in_rounds
-from bench.load.straight import Line as Connection
+from bench.load.straight import Connection
 from bench.load.wrk import Wrk
 from bench.markdown import table
 from bench.part import Part, Setting

@@ -13,7 +13,7 @@ from typing import Self
 from bench.exchange import Reply
 
 
-class Line:
+class Connection:
     """Kept open for the time of a `with` block."""
 
     def __init__(self, port: int) -> None:

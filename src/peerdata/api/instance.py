@@ -177,7 +177,7 @@ class InstanceApi:
         call = target.call
         if call is Call.OTHER or (call is Call.PUBLISH and request.method in ("GET", "HEAD")):
             return await self._pass_on(request)
-        if not await self._has_version(request, target.version):
+        if target.version != "latest" and not await self._has_version(request, target.version):
             return await self._pass_on(request)  # nova's own 404
         if call is Call.LISTING:
             return await self._list(request)
@@ -199,7 +199,7 @@ class InstanceApi:
 
     async def _has_version(self, request: Request, version: str) -> bool:
         try:
-            return version == "latest" or await self._behind.has_version(request, version)
+            return await self._behind.has_version(request, version)
         except IdentityRefused as error:
             self._log_refused(request, error.code)
             raise

@@ -190,7 +190,7 @@ class InstanceApi:
 
     async def _route(self, request: Request, target: Target) -> Answer:
         call = target.call
-        if not await self._has_version(request, target.version):
+        if target.version != "latest" and not await self._has_version(request, target.version):
             return await self._pass_on(request)  # nova's own 404
         if call is Call.LISTING:
             return await self._list(request)
@@ -212,7 +212,7 @@ class InstanceApi:
 
     async def _has_version(self, request: Request, version: str) -> bool:
         try:
-            return version == "latest" or await self._behind.has_version(request, version)
+            return await self._behind.has_version(request, version)
         except IdentityRefused as error:
             self._log_refused(request, error.code)
             raise

@@ -60,7 +60,7 @@ ADDRESS_PROOF_S = 15.0
 COLLECTOR = (20_000, 20, 20)
 """
 When the collector looks for cycles. By its default, at 700 objects, it takes an eighth of the CPU of what is passed on
-with 64 under way, and finds nothing: no call leaves a cycle behind. Costs some MB at most.
+with 64 under way, and finds nothing: that leaves no cycle behind. Costs some MB at most.
 """
 
 SPARE_FILES = 64

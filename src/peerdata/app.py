@@ -352,7 +352,7 @@ class Service:
         settings: As checked by `settings.load`.
         listeners: Closed when it ends.
         reload_logging: Called at `reload`; oslo.log's own settings can change while it runs.
-        listener: Is told when it is ready, reloads, stops, and that it lives.
+        observer: Is told when it is ready, reloads, stops, and that it lives.
         store_ready: Whether the store was prepared; else that is tried until it succeeds, while everything that does
             not need it is answered.
     """
@@ -362,13 +362,13 @@ class Service:
         settings: Settings,
         listeners: Listeners,
         reload_logging: Callable[[], object],
-        listener: notify.Listener | None = None,
+        observer: notify.Observer | None = None,
         *,
         store_ready: bool = True,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._listener: notify.Listener = listener or notify.Notifier()
+        self._observer: notify.Observer = observer or notify.Notifier()
         self._store_ready = store_ready
         self._reload_logging = reload_logging
         self._inventory: Inventory | None = None
@@ -388,7 +388,7 @@ class Service:
         """
         settings, listeners = self._settings, self._listeners
         async with AsyncExitStack() as stack:
-            stack.callback(asyncio.ensure_future(self._listener.keep_alive()).cancel)
+            stack.callback(asyncio.ensure_future(self._observer.keep_alive()).cancel)
             parts = await build(settings, stack, store_ready=self._store_ready)
             if not self._store_ready:
                 opened = opening.open_when_there(parts.store, lambda: prepare_store(settings))
@@ -421,9 +421,9 @@ class Service:
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
-            self._listener.ready()
+            self._observer.ready()
             await self._stop.wait()
-            self._listener.stopping()
+            self._observer.stopping()
             await self._end(parts, instances)
         LOG.info("Stopped")
 
@@ -475,7 +475,7 @@ class Service:
             self._reloading.cancel()
 
     async def _reload_while_due(self) -> None:
-        self._listener.reloading()
+        self._observer.reloading()
         while self._reload_due:
             self._reload_due = False
             for part in (self._reload_settings, self._reload_inventory, self._reload_tls):
@@ -483,7 +483,7 @@ class Service:
                     await part()
                 except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
                     LOG.error("Not reloaded, the old stays in force: %s", error)
-        self._listener.ready()
+        self._observer.ready()
 
     async def _reload_settings(self) -> None:
         self._reload_logging()

@@ -7,13 +7,11 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from peerdata.settings import InstanceApiSettings
 from tests.live.service import BLUE, free_port, inventory_text
 
 from . import systemd
@@ -52,9 +50,8 @@ class Unit:
         self.settings(self.listening("workers = 2\n"))
 
     def listening(self, more: str = "") -> str:
-        """Settings with which it listens on `port`, and ends without waiting for a balancer where it would."""
-        drain = "drain = 0\n" if "drain" in {entry.name for entry in fields(InstanceApiSettings)} else ""
-        return f"[operator_api]\nlisten =\n[instance_api]\nlisten = 127.0.0.1:{self.port}\n{drain}{more}"
+        """Settings with which it listens on `port`, and ends without waiting for a balancer."""
+        return f"[operator_api]\nlisten =\n[instance_api]\nlisten = 127.0.0.1:{self.port}\ndrain = 0\n{more}"
 
     def settings(self, text: str, drop_in: str = "") -> None:
         """Let these be its settings, and *drop_in* what its unit has besides."""

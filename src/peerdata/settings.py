@@ -336,7 +336,8 @@ class DatabaseSettings:
     max_waiting_writes: int = _setting(
         cfg.IntOpt,
         1000,
-        "Publishes that may wait for the store at once; one more is answered 503 without waiting.",
+        "Writes that may wait for the store at once, shared evenly between the projects that have some: when all places "
+        "are taken, the project with most waiting has its newest answered 503. Each takes 2 KiB.",
         min=1,
         max=100_000,
     )

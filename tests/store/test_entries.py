@@ -9,7 +9,7 @@ from peerdata.errors import KeyTaken, PeerdataError
 from peerdata.model import Changes, Entry, Instance, Peer
 from peerdata.store import entries
 from peerdata.store.engine import Engine
-from peerdata.store.lanes import GROUP_MOST
+from peerdata.store.lanes import GROUP_MAX
 
 from .actions import ALICE, BOB, CAROL, PROJECT, ZOE, changes, keep, leave, offer, own, put, share
 
@@ -99,7 +99,7 @@ async def test_a_project_counts_the_keys_of_those_earlier_in_the_group(engine: E
 
 async def test_a_group_of_any_size_is_read_and_written_with_the_same_few_statements(engine: Engine) -> None:
     """What a statement costs is most of what a call costs, so they must not be as many as the calls."""
-    people = [Instance(f"00000000-0000-4000-8000-{number:012}", f"p{number % 50}") for number in range(GROUP_MOST)]
+    people = [Instance(f"00000000-0000-4000-8000-{number:012}", f"p{number % 50}") for number in range(GROUP_MAX)]
 
     def statements(offers: Sequence[entries.Offer]) -> Callable[[Connection], int]:
         def publish(connection: Connection) -> int:

@@ -192,7 +192,8 @@ class InstanceApi:
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
         """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""
         call = f"{request.method} {rules.printable(target.path, 400)}"
-        LOG.info("Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
+        level = logging.DEBUG if self._refusals.is_one_of_many(caller) else logging.INFO
+        LOG.log(level, "Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
         if target.call is not Call.LAST_ERROR and not isinstance(error, StoreUnavailable | ServerBusy):
             await self._refusals.remember(caller, answers.describe(error), call, now=int(self._now()))
 
@@ -289,11 +290,12 @@ class InstanceApi:
                 raise request.fault
             return self._show(target, caller, await self._clusters.read(caller.project_id, target.cluster))
         plan, meta = rolls.understand(target.query, request.body, request.fault)
+        if meta:
+            self._publisher.check(meta)
         if roll := await self._clusters.repeat(caller, target.cluster, plan, meta=meta):
             return self._show(target, caller, roll)
         owned: Mapping[str, str] = {}
         if meta:
-            self._publisher.check(meta)
             owned = _owned(await self._read_document(request, target, caller))
         now = int(self._now())
         roll = await self._clusters.enter(caller, target.cluster, plan, meta=meta, owned=owned, now=now)

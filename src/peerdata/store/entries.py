@@ -79,6 +79,9 @@ _READ_REVISIONS = select(_project.c.project_id, _project.c.revision).where(
 _READ_PROJECT = select(_project.c.revision, _project.c.forgotten).where(
     _project.c.project_id == bindparam("project_id")
 )
+_READ_COUNTS = select(_project.c.project_id, _project.c.entries).where(
+    _project.c.project_id.in_(bindparam("project_ids", expanding=True))
+)
 _READ_FIRST_REVISION = select(func.coalesce(func.max(_restoration.c.revision), 0))
 _READ_REMOVALS = (
     select(_removal.c.uuid, _removal.c.revision)
@@ -185,6 +188,42 @@ def publish_all(connection: Connection, offers: Sequence[Offer]) -> list[dict[st
         _add(connection, accepted)
         _touch(connection, accepted)
     return outcomes
+
+
+def judge_all(connection: Connection, offers: Sequence[Offer]) -> list[dict[str, Entry] | PeerdataError | None]:
+    """
+    What `publish_all` would give for offers that change nothing, told from a read, by two statements.
+
+    Entries are set once. So an offer that changes nothing in a snapshot that began after it came, or is refused in it,
+    is decided by that, as if it had been the next to have the lock.
+
+    Returns:
+        As `publish_all`; None: something in the offer is new, and it must be published.
+    """
+    project_ids = {offer.instance.project_id for offer in offers}
+    rows = connection.execute(_READ_COUNTS, {"project_ids": list(project_ids)})
+    counts = {row.project_id: row.entries for row in rows}
+    found = _read_entries(connection, {offer.instance for offer in offers})
+    outcomes: list[dict[str, Entry] | PeerdataError | None] = []
+    for offer in offers:
+        existing = found[offer.instance]
+        try:
+            new = offer.decide(existing, counts.get(offer.instance.project_id, 0))
+        except PeerdataError as refusal:
+            outcomes.append(refusal)
+        else:
+            outcomes.append(None if new else existing)
+    return outcomes
+
+
+def refuse(offer: Offer) -> Callable[[Connection, Sequence[object]], list[PeerdataError | None]]:
+    """What tells from a read whether *offer*, which is part of another call, will be refused; that settles the call."""
+
+    def look(connection: Connection, _calls: Sequence[object]) -> list[PeerdataError | None]:
+        (outcome,) = judge_all(connection, (offer,))
+        return [outcome if isinstance(outcome, PeerdataError) else None]
+
+    return look
 
 
 def lock_project(connection: Connection, project_id: str) -> None:

@@ -336,8 +336,8 @@ class DatabaseSettings:
     max_waiting_writes: int = _setting(
         cfg.IntOpt,
         1000,
-        "Writes that may wait for the store at once, shared evenly between the projects that have some: when all places "
-        "are taken, the project with most waiting has its newest answered 503. Each takes 2 KiB.",
+        "Writes that may wait for the store at once, shared evenly between projects: when all places are taken, the "
+        "project with most waiting has its newest answered 503. Each takes 2 KiB.",
         min=1,
         max=100_000,
     )
@@ -352,8 +352,8 @@ class CacheSettings:
     max_bytes: int = _setting(
         cfg.IntOpt,
         64 * 1024 * 1024,
-        "Memory for projects that are being read, by estimate. The one unread for longest leaves; it costs one read of "
-        "the store to bring it back. One project alone may go over.",
+        "Memory for projects and clusters that are being read, their rendered texts included, by estimate. What was "
+        "unread for longest leaves; it costs one read of the store to bring it back. One project alone may go over.",
         min=0,
         max=1 << 36,
     )

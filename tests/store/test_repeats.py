@@ -13,6 +13,7 @@ from peerdata.model import ClusterPlan, Founders, Instance, Quota
 from peerdata.service import publish
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
+from peerdata.service.memory import Memory
 from peerdata.service.publish import Publisher
 from peerdata.service.rolls import Rolls
 from peerdata.store import entries
@@ -109,14 +110,19 @@ async def test_the_memory_of_last_calls_has_a_bound(publisher: Publisher, monkey
 
 async def test_calls_of_a_cluster_that_change_nothing_need_no_lock(make_engine: MakeEngine, store_file: Path) -> None:
     engine = make_engine(busy_timeout_s=0)
-    discovery = Discovery(engine, lambda: 0.0, max_bytes=1 << 20)
+    discovery = Discovery(engine, lambda: 0.0, Memory(1 << 20))
     publisher = Publisher(engine, Quota(3, 10), max_value_chars=255)
 
     async def is_gone(_instance: Instance) -> bool:
         return False
 
     clusters = Clusters(
-        engine, Rolls(engine, discovery), publisher, is_gone, lambda: 0.0, room=Room(of_project=1, of_instance=1)
+        engine,
+        Rolls(engine, discovery, Memory(1 << 20)),
+        publisher,
+        is_gone,
+        lambda: 0.0,
+        room=Room(of_project=1, of_instance=1),
     )
 
     async def enter(plan: ClusterPlan = PLAN, **meta: str) -> object:

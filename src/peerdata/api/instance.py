@@ -24,7 +24,7 @@ from prometheus_client import Counter, Histogram
 
 from peerdata import metrics
 from peerdata.api import answers, publishing, rolls
-from peerdata.api.exchange import Answer, Request
+from peerdata.api.exchange import JOIN_BYTES, Answer, Request
 from peerdata.api.routes import LISTED, Call, Target, only, parameters, understand
 from peerdata.errors import (
     IdentityRefused,
@@ -39,7 +39,7 @@ from peerdata.errors import (
 from peerdata.identity.instance import Identity
 from peerdata.model import KEY_NAME, PREFIX, Entry, Instance
 from peerdata.service import rules
-from peerdata.service.board import Board, News, prefixed, render
+from peerdata.service.board import Board, prefixed, render
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
@@ -265,9 +265,7 @@ class InstanceApi:
         if not target.waits:
             return await self._discovery.read(caller.project_id)
         follow = _understand_follow(target.query)
-        return await self._waiting.read(
-            caller.project_id, lambda board: bool(board.news(follow.since, follow.prefix)), follow.wait_s
-        )
+        return await self._waiting.read(caller.project_id, follow.since, follow.prefix, follow.wait_s)
 
     def _read_shared(self, target: Target, _caller: Instance, board: Board) -> Answer:
         only(target.call, target.query)
@@ -280,7 +278,15 @@ class InstanceApi:
             quiet_s=self._discovery.quiet_s(board),
             chance=random.random(),  # noqa: S311 - spreads callers, keeps no secret
         )
-        return Answer(200, _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s))
+        head = b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":['
+        news = board.news(follow.since, follow.prefix)
+        full = news.full
+        peers = board.peers_json if full and not follow.prefix else b",".join(news.peers)
+        opening = head % (news.revision, b"true" if full else b"false", _quoted(caller.uuid), poll_after_s)
+        closing = b'],"removed":%b}' % (render(news.removed) if news.removed else b"[]")
+        if len(peers) <= JOIN_BYTES:
+            return Answer(200, b"%b%b%b" % (opening, peers, closing))
+        return Answer(200, (opening, peers, closing))  # a long text is shared by all who read it, and never copied
 
     async def _answer_cluster(self, request: Request, target: Target, caller: Instance) -> Answer:
         rolls.check_name(target.cluster)
@@ -394,14 +400,3 @@ _follow_again = lru_cache(maxsize=1024)(_follow)
 
 _quoted = lru_cache(maxsize=4096)(render)
 """Of uuids, which are short."""
-
-
-def _render_peer_data(news: News, caller: Instance, poll_after_s: float) -> bytes:
-    return b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":[%s],"removed":%s}' % (
-        news.revision,
-        b"true" if news.full else b"false",
-        _quoted(caller.uuid),
-        poll_after_s,
-        b",".join(news.peers),
-        render(news.removed) if news.removed else b"[]",
-    )

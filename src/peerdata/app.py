@@ -132,7 +132,12 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     stack.callback(store.close)
 
     limits = settings.limits
-    quota = Quota(limits.max_keys_per_instance, limits.max_keys_per_project)
+    quota = Quota(
+        keys_per_instance=limits.max_keys_per_instance,
+        keys_per_project=limits.max_keys_per_project,
+        bytes_per_instance=limits.max_bytes_per_instance,
+        bytes_per_project=limits.max_bytes_per_project,
+    )
     publisher = Publisher(store, quota, max_value_chars=limits.max_value_chars)
     memory = Memory(settings.cache.max_bytes)
     discovery = Discovery(store, time.monotonic, memory)

@@ -200,7 +200,7 @@ async def test_a_call_that_breaks_its_group_is_alone_with_that(engine: Engine) -
 
 
 async def test_an_offer_that_breaks_its_group_is_alone_with_that(engine: Engine) -> None:
-    def break_down(_existing: object, _project_keys: int) -> tuple[Entry, ...]:
+    def break_down(_existing: object, _project: object) -> tuple[Entry, ...]:
         raise ZeroDivisionError
 
     broken = entries.Offer(CAROL, break_down, now=0)
@@ -217,7 +217,7 @@ async def test_an_offer_that_breaks_its_group_is_alone_with_that(engine: Engine)
 async def test_a_broken_rule_of_the_schema_breaks_only_its_own_call(engine: Engine) -> None:
     def insert_twice(connection: Connection) -> None:
         for _ in range(2):
-            connection.exec_driver_sql("INSERT INTO project VALUES ('x', 1, 0, 0)")
+            connection.exec_driver_sql("INSERT INTO project VALUES ('x', 1, 0, 0, 0, 0)")
 
     async with writer_held(engine) as release:
         tasks = await put_in_line(share(engine, ALICE, a="1"), engine.write(insert_twice), share(engine, BOB, b="1"))

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from peerdata.errors import KeyTaken, PeerdataError
-from peerdata.model import Changes, Entry, Instance, Peer
+from peerdata.model import Changes, Entry, Instance, Peer, Usage
 from peerdata.store import entries
 from peerdata.store.engine import Engine
 from peerdata.store.lanes import GROUP_MAX
@@ -89,8 +89,8 @@ async def test_an_instance_that_calls_several_times_in_one_group_joins_when_it_f
 async def test_a_project_counts_the_keys_of_those_earlier_in_the_group(engine: Engine) -> None:
     counted: list[int] = []
 
-    def count(_existing: object, project_keys: int) -> tuple[Entry, ...]:
-        counted.append(project_keys)
+    def count(_existing: object, project: Usage) -> tuple[Entry, ...]:
+        counted.append(project.keys)
         return (Entry("k", "1", shared=True), Entry("l", "1", shared=False))
 
     await publish_at_once(engine, *(entries.Offer(instance, count, now=0) for instance in (ALICE, BOB, ZOE, CAROL)))
@@ -257,8 +257,8 @@ async def test_removed_keys_no_longer_count_for_the_project(engine: Engine) -> N
     await keep(engine, BOB, c="1")
     counted: list[int] = []
 
-    def count(_existing: object, project_keys: int) -> tuple[Entry, ...]:
-        counted.append(project_keys)
+    def count(_existing: object, project: Usage) -> tuple[Entry, ...]:
+        counted.append(project.keys)
         return ()
 
     counting = entries.Offer(CAROL, count, now=0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from peerdata import metrics
 from peerdata.errors import KeyTaken, PeerdataError, QuotaReached
-from peerdata.model import Entry, Instance, Quota
+from peerdata.model import Entry, Instance, Quota, Usage
 from peerdata.service import rules
 from peerdata.store import entries
 from peerdata.store.engine import Engine
@@ -114,9 +114,9 @@ class _Decision:
     accepted: int = 0
     """Keys that were new when it was asked last."""
 
-    def __call__(self, existing: Mapping[str, Entry], project_keys: int) -> tuple[Entry, ...]:
+    def __call__(self, existing: Mapping[str, Entry], project: Usage) -> tuple[Entry, ...]:
         new = rules.decide_publish(
-            existing, self.owned, self.meta, shared=self.shared, project_keys=project_keys, quota=self.quota
+            existing, self.owned, self.meta, shared=self.shared, project=project, quota=self.quota
         )
         self.accepted = len(new)
         return new

@@ -61,10 +61,15 @@ class Publisher:
         Source: docs/protocol.md, "Publish".
         """
         offer = self.offer(caller, meta, shared=shared, owned=owned, now=now)
-        with self.settling(offer):
-            return await self._store.write_together(
+        try:
+            found = await self._store.write_together(
                 entries.publish_all, offer, lane=caller.project_id, look=self.look(offer)
             )
+        except (KeyTaken, QuotaReached):
+            self._note(offer, idle=True)
+            raise
+        self._note(offer)
+        return found
 
     def look(self, offer: Offer) -> Callable[..., list[dict[str, Entry] | PeerdataError | None]] | None:
         """
@@ -77,24 +82,26 @@ class Publisher:
 
     @contextmanager
     def settling(self, offer: Offer) -> Iterator[None]:
-        """Inside, *offer* is decided and stored. How that ends is counted, and remembered for `look`."""
-        assert isinstance(offer.decide, _Decision)
-        idle = True
+        """Inside, *offer* is decided and stored by another. How that ends is counted, and remembered for `look`."""
         try:
             yield
-            metrics.PUBLISHED_KEYS.inc(offer.decide.accepted)
-            idle = not offer.decide.accepted
         except (KeyTaken, QuotaReached):
+            self._note(offer, idle=True)
             raise
-        except BaseException:
-            idle = offer.instance in self._idle  # nothing was learned
-            raise
-        finally:
-            self._idle.pop(offer.instance, None)
-            if idle:
-                self._idle[offer.instance] = None
-                if len(self._idle) > IDLE_MAX:
-                    self._idle.popitem(last=False)
+        self._note(offer)
+
+    def _note(self, offer: Offer, *, idle: bool = False) -> None:
+        decision = offer.decide
+        assert isinstance(decision, _Decision)
+        if not idle and decision.accepted:
+            metrics.PUBLISHED_KEYS.inc(decision.accepted)
+            if self._idle:
+                self._idle.pop(offer.instance, None)
+            return
+        self._idle[offer.instance] = None
+        self._idle.move_to_end(offer.instance)
+        if len(self._idle) > IDLE_MAX:
+            self._idle.popitem(last=False)
 
     def offer(
         self, caller: Instance, meta: Mapping[str, str], *, shared: bool, owned: Mapping[str, str], now: int

@@ -400,13 +400,23 @@ def _read_entries(connection: Connection, instances: Collection[Instance]) -> di
     wanted = list(found)
     # A statement for each power of two is enough; the last instance fills what is left over.
     wanted += wanted[-1:] * ((1 << (len(wanted) - 1).bit_length()) - len(wanted))
-    parameters = {}
-    for place, instance in enumerate(wanted):
-        parameters[f"project_id_{place}"] = instance.project_id
-        parameters[f"uuid_{place}"] = instance.uuid
-    for project_id, uuid, key, value, shared in connection.execute(_read_entries_of(len(wanted)), parameters):
-        found[Instance(uuid, project_id)][key] = Entry(key, value, shared)
+    sql, named = _compile_read_entries(len(wanted), connection.dialect)
+    parameters: Any = [text for instance in wanted for text in (instance.project_id, instance.uuid)]
+    parameters = dict(zip(named, parameters, strict=True)) if named else tuple(parameters)
+    for project_id, uuid, key, value, shared in connection.exec_driver_sql(sql, parameters):
+        found[Instance(uuid, project_id)][key] = Entry(key, value, bool(shared))
     return found
+
+
+@lru_cache
+def _compile_read_entries(number: int, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    """Its SQL, and how the parameters are called where the driver does not count them. See `_execute_many`."""
+    compiled: Any = _read_entries_of(number).compile(dialect=dialect)
+    names = tuple(f"{what}_{place}" for place in range(number) for what in ("project_id", "uuid"))
+    if compiled.positional:
+        assert tuple(compiled.positiontup) == names
+        return str(compiled), ()
+    return str(compiled), names
 
 
 def read_news(connection: Connection, project_ids: Sequence[str], known: Mapping[str, int]) -> dict[str, Changes]:

@@ -7,12 +7,12 @@ Whose turn it is to write: jobs of one lane in groups, one group after the other
 
 A lane may be shared by all projects: SQLite has one lock for the file. Each project has a queue of its own in it, and
 a group takes one job from each queue in turn, so a project with a thousand jobs and a project with one are in the same
-group. A newcomer then waits for the group that is being settled, and for its own. Both are short while several
-projects write: each puts at most `SHARE_MAX` jobs into a group. A project that is alone may put in `ALONE_MAX`, because
-large groups make writes cheap.
+group. A newcomer then waits for the group that is being settled, and for its own. Both are short while a light project
+writes beside a heavy one: then each puts at most `SHARE_MAX` jobs into a group. Otherwise a project may put in
+`ALONE_MAX`, because large groups make writes cheap, and in a storm of many projects nobody is helped by short ones.
 
 The event loop has one queue too, and a store that settles more than the loop can answer would fill that instead. So
-while several projects write, a lane goes on only when the callers of its last group have been served.
+while a light project writes, a lane goes on only when the callers of its last group have been served.
 
 The places of those that wait are shared in the same way. When all are taken, the project with the longest queue
 gives one up, so only a project that has more than its share is refused.
@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -34,14 +34,21 @@ GROUP_MAX = 256
 """Jobs in one group, of all projects together."""
 
 ALONE_MAX = 64
-"""Jobs of one project in a group while no other writes. From 32 on, a larger group costs no less CPU for each."""
+"""Jobs of one project in a group while no light project writes. From 32 on, larger groups make none cheaper."""
 
 SHARE_MAX = 8
-"""Jobs of one project in a group while others write too. Measured beside a flood of 64 connections on SQLite, p50 of
-a quiet client: 4: x 1.7, 8: x 2.6, 16: x 4.3; CPU for each write of the flood: 213, 141 and 107 us."""
+"""Jobs of one project in a group while a light one writes too. Measured beside a flood of 64 connections on SQLite, p50
+of a quiet client: 4: x 1.7, 8: x 2.6, 16: x 4.3; CPU for each write of the flood: 213, 141 and 107 us."""
 
-MEETING_S = 2.0
-"""Seconds for which groups stay short after another project has written: it may come again at any moment."""
+LIGHT_CALLS = 3
+"""A project is light that came so often within `LIGHT_S` with nothing under way, and found more than a share of others
+there. One that is beginning or ending a storm of its own does that once or twice."""
+
+LIGHT_S = 60.0
+"""Seconds after which it is forgotten who is light."""
+
+SHORT_S = 10.0
+"""Seconds for which groups stay short after a light project has come: it may come again at any moment."""
 
 
 class Lanes(Generic[J]):
@@ -74,8 +81,13 @@ class Lanes(Generic[J]):
         self._queues: dict[tuple[str, str], deque[J]] = {}
         """The same queues, by lane and project. None is empty."""
         self._number = 0
-        self._last_project: str | None = None
-        self._meeting_until = -math.inf
+        self._settling = 0
+        self._under_way: dict[tuple[str, str], int] = {}
+        """Jobs that wait or are being settled, by lane and project."""
+        self._light: dict[tuple[str, str], int] = {}
+        """How often each came as light projects do."""
+        self._light_since = -math.inf
+        self._short_until = -math.inf
 
     def __len__(self) -> int:
         """How many jobs wait, those being settled not counted."""
@@ -93,8 +105,8 @@ class Lanes(Generic[J]):
             RuntimeError: closed, and *job* does not wait.
         """
         with self._lock:
-            self._note_meeting(project)
             where = lane, project
+            self._note_light(where)
             displaced = self._make_room(where, job) if self._number >= self._max_waiting else None
             if displaced is job:
                 return job
@@ -105,34 +117,56 @@ class Lanes(Generic[J]):
                 queue = self._queues[where] = self._lanes[lane][project] = deque()
             queue.append(job)
             self._number += 1
+            self._under_way[where] = self._under_way.get(where, 0) + 1
             return displaced
 
-    def _note_meeting(self, project: str) -> None:
-        if project != self._last_project:
-            if self._last_project is not None:
-                self._meeting_until = self._clock() + MEETING_S
-            self._last_project = project
+    def _note_light(self, where: tuple[str, str]) -> None:
+        own = self._under_way.get(where, 0)
+        if own >= SHARE_MAX:
+            self._light.pop(where, None)
+        elif not own and self._number + self._settling > SHARE_MAX:
+            now = self._clock()
+            if now - self._light_since > LIGHT_S:
+                self._light.clear()
+                self._light_since = now
+            self._light[where] = times = self._light.get(where, 0) + 1
+            if times >= LIGHT_CALLS:
+                self._short_until = now + SHORT_S
 
     def _make_room(self, where: tuple[str, str], job: J) -> J:
         """The job that gives up its place to *job*, or *job*."""
         own = len(self._queues.get(where, ()))
         if own * len(self._queues) >= self._max_waiting:  # it has its share, and whoever has more is not looked for
             return job
-        longest = max(self._queues.values(), key=len)
-        if len(longest) <= own + 1:
+        longest = max(self._queues, key=lambda one: len(self._queues[one]))
+        if len(self._queues[longest]) <= own + 1:
             return job
         self._number -= 1
-        return longest.pop()
+        self._end(longest, 1)
+        return self._queues[longest].pop()
 
-    def _take(self, lane: str, share: int) -> list[J]:
-        """The next group: a job of each project in turn, until all are in it or have *share* in it."""
+    def _end(self, where: tuple[str, str], number: int) -> None:
+        """So many jobs of a project are not under way any more."""
+        self._under_way[where] -= number
+        if not self._under_way[where]:
+            del self._under_way[where]
+
+    def _take(self, lane: str, share: int) -> tuple[list[J], Counter[str]]:
+        """
+        The next group: a job of each project in turn, until all are in it or have *share* in it.
+
+        Returns:
+            Its jobs, and how many of each project.
+        """
         waiting = self._lanes[lane]
         group: list[J] = []
+        taken: Counter[str] = Counter()
         served: OrderedDict[str, deque[J]] = OrderedDict()
         for _ in range(share):
             while waiting and len(group) < GROUP_MAX:
                 project, queue = waiting.popitem(last=False)
                 group.append(queue.popleft())
+                taken[project] += 1
                 if queue:
                     served[project] = queue
                 else:
@@ -141,21 +175,25 @@ class Lanes(Generic[J]):
             waiting.update(served)
             served.clear()
         self._number -= len(group)
-        return group
+        self._settling += len(group)
+        return group, taken
 
     def _serve(self, lane: str) -> None:
         """Settle one group; then stand in line again, behind the other lanes."""
         with self._lock:
-            meeting = self._clock() < self._meeting_until
-            group = self._take(lane, SHARE_MAX if meeting else ALONE_MAX)
-        if meeting:
-            self._settle(group, lambda: self._go_on(lane))
+            short = self._clock() < self._short_until
+            group, taken = self._take(lane, SHARE_MAX if short else ALONE_MAX)
+        if short:
+            self._settle(group, lambda: self._go_on(lane, taken))
         else:
             self._settle(group, None)
-            self._go_on(lane)
+            self._go_on(lane, taken)
 
-    def _go_on(self, lane: str) -> None:
+    def _go_on(self, lane: str, settled: Counter[str]) -> None:
         with self._lock:
+            self._settling -= settled.total()
+            for project, number in settled.items():
+                self._end((lane, project), number)
             if not self._lanes[lane]:
                 del self._lanes[lane]
                 return

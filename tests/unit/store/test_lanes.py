@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from peerdata.store.lanes import ALONE_MAX, GROUP_MAX, MEETING_S, SHARE_MAX, Lanes
+from peerdata.store.lanes import ALONE_MAX, GROUP_MAX, LIGHT_CALLS, SHARE_MAX, SHORT_S, Lanes
 
 Job = tuple[str, int]
 
@@ -60,6 +60,19 @@ def bench() -> Iterator[Bench]:
     made.end()
 
 
+def acquaint(bench: Bench, quiet: str = "quiet") -> None:
+    """Let a light project come as often as it takes to be known, beside a flood; 100 jobs of that wait in the end."""
+    bench.hold()
+    for _ in range(LIGHT_CALLS):
+        bench.put("flood", 100)
+        bench.put(quiet, 1)
+        while quiet not in bench.next_group():
+            pass
+        while bench.lanes:
+            bench.next_group()
+    bench.put("flood", 100)
+
+
 def counts(projects: Sequence[str]) -> dict[str, int]:
     return {project: projects.count(project) for project in sorted(set(projects))}
 
@@ -68,15 +81,25 @@ def test_a_project_with_one_job_is_in_the_next_group_however_many_another_has(be
     bench.hold()
     bench.put("flood", 500)
     bench.put("quiet", 1)
-    assert counts(bench.next_group()) == {"flood": SHARE_MAX, "quiet": 1}
+    assert counts(bench.next_group()) == {"flood": ALONE_MAX, "quiet": 1}
+
+
+def test_groups_are_short_while_a_light_project_writes_beside_a_heavy_one(bench: Bench) -> None:
+    acquaint(bench)
     assert counts(bench.next_group()) == {"flood": SHARE_MAX}
-
-
-def test_a_project_that_is_alone_has_large_groups_again_after_a_while(bench: Bench) -> None:
-    bench.hold()
-    bench.put("flood", 500)
-    bench.now = MEETING_S + 1
+    bench.put("quiet", 1)
+    assert counts(bench.next_group()) == {"flood": SHARE_MAX, "quiet": 1}
+    bench.now += SHORT_S + 1
     assert counts(bench.next_group()) == {"flood": ALONE_MAX}
+
+
+def test_groups_stay_large_in_a_storm_of_many_projects(bench: Bench) -> None:
+    """Short ones would make all of them wait longer."""
+    bench.hold()
+    for _ in range(5):
+        for project in "abcde":
+            bench.put(project, 40)
+        assert counts(bench.next_group())["a"] > SHARE_MAX
 
 
 def test_a_group_has_a_bound_and_whom_it_left_out_is_first_in_the_next(bench: Bench) -> None:
@@ -106,7 +129,7 @@ def test_where_all_places_are_taken_the_project_with_most_gives_one_up() -> None
     assert bench.put("quiet", 1) == [("flood", 9)]
     assert len(bench.lanes) == 10
     assert bench.put("flood", 1) == [("flood", 0)]
-    assert counts(bench.next_group()) == {"flood": SHARE_MAX, "quiet": 1}
+    assert counts(bench.next_group()) == {"flood": 9, "quiet": 1}
     bench.end()
 
 
@@ -123,11 +146,9 @@ def test_the_places_end_up_shared_evenly() -> None:
     bench.end()
 
 
-def test_a_lane_waits_for_its_callers_while_projects_meet(bench: Bench) -> None:
+def test_a_lane_waits_for_its_callers_while_a_light_project_writes(bench: Bench) -> None:
     """Or a store that is quicker than the event loop would fill the loop's queue instead."""
-    bench.hold()
-    bench.put("quiet", 1)
-    bench.put("flood", 100)
+    acquaint(bench)
     bench.next_group()
     bench.callers_are_served = False
     bench.settled.release()

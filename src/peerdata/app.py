@@ -39,6 +39,7 @@ from peerdata.identity.upstream import UpstreamIdentity
 from peerdata.model import Quota
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
+from peerdata.service.memory import Memory
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
 from peerdata.service.rolls import Rolls
@@ -206,9 +207,15 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     stack.callback(store.close)
 
     limits = settings.limits
-    quota = Quota(limits.max_keys_per_instance, limits.max_keys_per_project)
+    quota = Quota(
+        keys_per_instance=limits.max_keys_per_instance,
+        keys_per_project=limits.max_keys_per_project,
+        bytes_per_instance=limits.max_bytes_per_instance,
+        bytes_per_project=limits.max_bytes_per_project,
+    )
     publisher = Publisher(store, quota, max_value_chars=limits.max_value_chars)
-    discovery = Discovery(store, time.monotonic, max_bytes=settings.cache.max_bytes)
+    memory = Memory(settings.cache.max_bytes)
+    discovery = Discovery(store, time.monotonic, memory)
     waiting = Waiting(
         discovery,
         most_s=limits.max_wait,
@@ -225,7 +232,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     if kept:
         stack.push_async_callback(kept.close)
     identity, behind = _build_identity(settings, nova, inventory, kept)
-    rolls = Rolls(store, discovery)
+    rolls = Rolls(store, discovery, memory)
     stack.push_async_callback(rolls.close)
     room = Room(limits.max_clusters_per_project, limits.max_clusters_per_instance)
     clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, room=room)

@@ -38,13 +38,13 @@ from peerdata.errors import (
     StoreUnavailable,
     UpstreamFailed,
 )
-from peerdata.httpd.messages import Answer, Request, Settle
+from peerdata.httpd.messages import JOIN_BYTES, Answer, Request, Settle
 from peerdata.identity.interface import Document, Identity
 from peerdata.identity.proofs import refusal
 from peerdata.model import KEY_NAME, Instance
 from peerdata.repeats import Repeats
 from peerdata.service import rules
-from peerdata.service.board import Board, News, render
+from peerdata.service.board import Board, render
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
@@ -250,7 +250,8 @@ class InstanceApi:
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
         """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""
         call = f"{request.method} {rules.printable(target.path, 400)}"
-        LOG.info("Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
+        level = logging.DEBUG if self._refusals.is_one_of_many(caller) else logging.INFO
+        LOG.log(level, "Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
         if target.call is not Call.LAST_ERROR and not isinstance(error, StoreUnavailable | ServerBusy):
             await self._refusals.remember(caller, answers.describe(error), call, now=int(self._now()))
 
@@ -358,9 +359,7 @@ class InstanceApi:
         if not target.waits:
             return await self._discovery.read(caller.project_id)
         follow = _understand_follow(target.query)
-        return await self._waiting.read(
-            caller.project_id, lambda board: bool(board.news(follow.since, follow.prefix)), follow.wait_s
-        )
+        return await self._waiting.read(caller.project_id, follow.since, follow.prefix, follow.wait_s)
 
     def _read_shared(self, target: Target, caller: Instance, board: Board) -> Answer:
         only(target.call, target.query)
@@ -373,8 +372,16 @@ class InstanceApi:
             quiet_s=self._discovery.quiet_s(board),
             chance=random.random(),  # noqa: S311 - spreads callers, keeps no secret
         )
-        body = _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s)
-        return Answer(200, body, account=caller.project_id)
+        head = b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":['
+        news = board.news(follow.since, follow.prefix)
+        full = news.full
+        peers = board.peers_json if full and not follow.prefix else b",".join(news.peers)
+        opening = head % (news.revision, b"true" if full else b"false", _quoted(caller.uuid), poll_after_s)
+        closing = b'],"removed":%b}' % (render(news.removed) if news.removed else b"[]")
+        if len(peers) <= JOIN_BYTES:
+            return Answer(200, b"%b%b%b" % (opening, peers, closing), account=caller.project_id)
+        # A long text is shared by all who read it, and never copied.
+        return Answer(200, (opening, peers, closing), account=caller.project_id)
 
     async def _answer_cluster(self, request: Request, target: Target, proven: Proven) -> Answer:
         caller = proven.caller
@@ -385,11 +392,12 @@ class InstanceApi:
                 raise request.fault
             return self._show(target, caller, await self._clusters.read(caller.project_id, target.cluster))
         plan, meta = rolls.understand(target.query, request.body, request.fault)
+        if meta:
+            self._publisher.check(meta)
         if roll := await self._clusters.repeat(caller, target.cluster, plan, meta=meta):
             return self._show(target, caller, roll)
         owned: Mapping[str, str] = {}
         if meta:
-            self._publisher.check(meta)
             owned = documents.owned(await self._read_document(request, target, proven))
         now = int(self._now())
         roll = await self._clusters.enter(caller, target.cluster, plan, meta=meta, owned=owned, now=now)
@@ -481,14 +489,3 @@ _follow_again = lru_cache(maxsize=1024)(_follow)
 
 _quoted = lru_cache(maxsize=4096)(render)
 """Of uuids, which are short."""
-
-
-def _render_peer_data(news: News, caller: Instance, poll_after_s: float) -> bytes:
-    return b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":[%s],"removed":%s}' % (
-        news.revision,
-        b"true" if news.full else b"false",
-        _quoted(caller.uuid),
-        poll_after_s,
-        b",".join(news.peers),
-        render(news.removed) if news.removed else b"[]",
-    )

@@ -15,6 +15,7 @@ from peerdata import metrics
 from peerdata.errors import PeerdataError
 from peerdata.model import Cluster, ClusterPlan, Instance
 from peerdata.service import verdict
+from peerdata.service.history import History, NameOf
 from peerdata.service.publish import Publisher
 from peerdata.service.rolls import Rolls
 from peerdata.store import clusters
@@ -43,6 +44,7 @@ class Clusters:
     Args:
         clock: Seconds; only differences count.
         room: How many there may be.
+        name_of: What an instance is called, for the log.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Clusters:
         clock: Callable[[], float],
         *,
         room: Room,
+        name_of: NameOf = lambda _: "",
     ) -> None:
         self._store = store
         self._rolls = rolls
@@ -61,6 +64,7 @@ class Clusters:
         self._is_gone = is_gone
         self._clock = clock
         self._room = room
+        self._history = History(name_of)
         self._asked_at: dict[Instance, float] = {}
         self._questions: dict[Instance, asyncio.Task[None]] = {}
 
@@ -71,7 +75,12 @@ class Clusters:
         Raises:
             StoreUnavailable.
         """
-        return await self._rolls.read(project_id, name)
+        return await self._read(project_id, name)
+
+    async def _read(self, project_id: str, name: str) -> Roll:
+        roll = await self._rolls.read(project_id, name)
+        self._history.see(project_id, name, roll.cluster)
+        return roll
 
     async def repeat(self, caller: Instance, name: str, plan: ClusterPlan, *, meta: Mapping[str, str]) -> Roll | None:
         """
@@ -82,14 +91,14 @@ class Clusters:
         Raises:
             StoreUnavailable.
         """
-        roll = await self._rolls.read(caller.project_id, name)
+        roll = await self._read(caller.project_id, name)
         there = roll.cluster
         if there is None or there.plan != plan or verdict.enter(there, plan, caller.uuid) is not there:
             return None
         if not meta.items() <= roll.metas.get(caller.uuid, {}).items():
             return None
         waited = await self._ask_of_those_awaited(there, caller)
-        return await self._rolls.read(caller.project_id, name) if waited else roll
+        return await self._read(caller.project_id, name) if waited else roll
 
     async def enter(
         self,
@@ -118,17 +127,18 @@ class Clusters:
         def decide(cluster: Cluster | None) -> Cluster:
             return verdict.enter(cluster or verdict.begin(plan), plan, caller.uuid)
 
-        cluster = await self._store.write(
-            lambda connection: clusters.change(
-                connection, caller.project_id, name, decide, offer=offer, entering=caller, room=self._room
-            ),
-            lane=caller.project_id,
-        )
+        with self._history.telling(caller, name, decide) as decision:
+            cluster = await self._store.write(
+                lambda connection: clusters.change(
+                    connection, caller.project_id, name, decision, offer=offer, entering=caller, room=self._room
+                ),
+                lane=caller.project_id,
+            )
         if offer:
             self._publisher.count(offer)
         assert cluster is not None
         await self._ask_of_those_awaited(cluster, caller)
-        return await self._rolls.read(caller.project_id, name)  # shared with all who enter at the same time
+        return await self._read(caller.project_id, name)  # shared with all who enter at the same time
 
     async def confirm(self, caller: Instance, name: str, term: int) -> Roll:
         """
@@ -140,19 +150,19 @@ class Clusters:
         Raises:
             NotFounder; StoreUnavailable; ServerBusy.
         """
-        there = (await self._rolls.read(caller.project_id, name)).cluster
+        there = (await self._read(caller.project_id, name)).cluster
         if there and there.term == term and _founds_with_others(there, caller):
             await self._ask_of_those_awaited(there, caller, anew=True)
-        await self._store.write(
-            lambda connection: clusters.change(
-                connection,
-                caller.project_id,
-                name,
-                lambda cluster: verdict.confirm(cluster, caller.uuid, term),
-            ),
-            lane=caller.project_id,
-        )
-        return await self._rolls.read(caller.project_id, name)
+
+        def decide(cluster: Cluster | None) -> Cluster:
+            return verdict.confirm(cluster, caller.uuid, term)
+
+        with self._history.telling(caller, name, decide) as decision:
+            await self._store.write(
+                lambda connection: clusters.change(connection, caller.project_id, name, decision),
+                lane=caller.project_id,
+            )
+        return await self._read(caller.project_id, name)
 
     async def _ask_of_those_awaited(self, cluster: Cluster, caller: Instance, *, anew: bool = False) -> bool:
         """
@@ -190,16 +200,12 @@ class Clusters:
         try:
             if not await self._is_gone(suspect):
                 return
-            number = await self._store.write(
-                lambda connection: clusters.leave_all(connection, suspect, verdict.leave), lane=suspect.project_id
-            )
-            metrics.MEMBERS_GONE.inc(number)
-            LOG.warning(
-                "Instance %s of project %s does not exist any more, and was taken off the roll of %d clusters",
-                suspect.uuid,
-                suspect.project_id,
-                number,
-            )
+            with self._history.deciding(suspect.project_id):
+                departures = await self._store.write(
+                    lambda connection: clusters.leave_all(connection, suspect, verdict.leave), lane=suspect.project_id
+                )
+                self._history.tell_departures(suspect, departures)
+            metrics.MEMBERS_GONE.inc(len(departures))
         except PeerdataError as error:
             LOG.info("It cannot be told whether instance %s still exists: %s", suspect.uuid, error.message)
         finally:

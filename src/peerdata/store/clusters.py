@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
@@ -50,6 +51,15 @@ class Roll:
     metas: Mapping[str, Mapping[str, str]]
     """Shared keys by member, without the prefix, in alphabetical order."""
     revision: int
+
+
+class Departure(NamedTuple):
+    """A cluster that an instance has left."""
+
+    cluster: str
+    """Its name."""
+    before: Cluster
+    after: Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +114,24 @@ def change(
     return after
 
 
-def leave_all(connection: Connection, instance: Instance, leave: Callable[[Cluster, str], Cluster]) -> int:
-    """Let *leave* take an instance off every roll of its project; returns how many it was on."""
+def leave_all(connection: Connection, instance: Instance, leave: Callable[[Cluster, str], Cluster]) -> list[Departure]:
+    """Let *leave* take an instance off every roll of its project; returns those it was on."""
     entries.lock_project(connection, instance.project_id)  # before the look, so that it cannot come onto one meanwhile
     names = connection.execute(
         select(_member.c.cluster).where(_member.c.project_id == instance.project_id, _member.c.uuid == instance.uuid)
     ).scalars()
-    found = list(names)
-    for name in found:
-        change(connection, instance.project_id, name, lambda cluster: cluster and leave(cluster, instance.uuid))
-    return len(found)
+    departures: list[Departure] = []
+    for name in list(names):
+
+        def decide(cluster: Cluster | None, name: str = name) -> Cluster | None:
+            if cluster is None:
+                return None
+            after = leave(cluster, instance.uuid)
+            departures.append(Departure(name, cluster, after))
+            return after
+
+        change(connection, instance.project_id, name, decide)
+    return departures
 
 
 def list_clusters(connection: Connection) -> list[tuple[str, str, Cluster]]:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from peerdata import __version__, notify
+from peerdata import __version__, notify, repeats
 from peerdata.api.health import Health
 from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
@@ -389,6 +389,8 @@ class Service:
         settings, listeners = self._settings, self._listeners
         async with AsyncExitStack() as stack:
             stack.callback(asyncio.ensure_future(self._listener.keep_alive()).cancel)
+            stack.callback(repeats.flush_all, at_end=True)
+            stack.callback(asyncio.ensure_future(_flush_log()).cancel)
             parts = await build(settings, stack, store_ready=self._store_ready)
             if not self._store_ready:
                 opened = opening.open_when_there(parts.store, lambda: prepare_store(settings))
@@ -508,6 +510,13 @@ class Service:
             self._tls = server_tls(self._settings.instance_api)
             await self._instances.change_tls(self._tls)
             LOG.info("The certificate was read again, and the authorities of clients")
+
+
+async def _flush_log() -> None:
+    """Once a second let the log have what was held back: a flood may end with some that nobody has counted."""
+    while True:
+        await asyncio.sleep(1)
+        repeats.flush_all()
 
 
 async def serve(service: Service) -> None:

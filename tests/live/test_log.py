@@ -68,3 +68,25 @@ def test_the_log_of_the_demo_is_a_line_for_each_call(tmp_path: Path) -> None:
     assert sum("POST /openstack/latest/metadata 200, " in line for line in told) == 1
     assert sum("GET /openstack/latest/shared.json 200, " in line for line in told) == 1
     assert len(told) <= 8
+
+
+def test_a_flood_is_a_few_lines_and_counted_to_the_last_without_another_call(make_service: MakeService) -> None:
+    service = make_service({"database": {"busy_timeout": 0}})
+    for file in (service.directory / "state").iterdir():
+        file.unlink()
+    for _ in range(50):
+        assert service.publish("127.0.0.11", a="1").status == 503
+    deadline = time.monotonic() + 30
+    while told_of(service, "The store's file") < 50:
+        assert time.monotonic() < deadline, service.log.read_text()
+        time.sleep(0.1)
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+    assert told_of(service, "Refused instance") == 50
+    assert len(service.log.read_text().splitlines()) < 30
+
+
+def told_of(service: Service, fault: str) -> int:
+    """How many times the log says that it happened."""
+    counts = (re.search(r"(\d+) more like it", line) for line in lines_with(service, fault))
+    return sum(int(found[1]) if found else 1 for found in counts)

@@ -64,7 +64,7 @@ _PROVEN_BY_DOCUMENT = frozenset((Call.META_DATA, Call.PUBLISH, Call.CLUSTER))
 """Calls that need the caller's document, or may need it: the question that proves the caller gives it too."""
 
 REFUSED_BURST, REFUSED_PERIOD_S = 5, 10.0
-"""Lines in the log on refused identities, of one reason: so many at once, and then one in so many seconds."""
+"""Lines in the log on refusals, of one reason: so many at once, and then one in so many seconds."""
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -260,7 +260,11 @@ class InstanceApi:
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
         """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""
         call = f"{request.method} {rules.printable(target.path, 400)}"
-        LOG.info("Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
+        # What is no fault of the instance's meets all of them at once, and has a line of its own where it comes from.
+        ours = isinstance(error, StoreUnavailable | ServerBusy | UpstreamFailed)
+        kind = error.code if ours else (error.code, caller.project_id)
+        line = f"Refused instance {caller.uuid} of project {caller.project_id}: {call}: {error.message}"
+        self._refused.tell(kind, line, logging.INFO)
         if target.call is not Call.LAST_ERROR and not isinstance(error, StoreUnavailable | ServerBusy):
             await self._refusals.remember(caller, answers.describe(error), call, now=int(self._now()))
 

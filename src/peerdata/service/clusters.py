@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from peerdata import metrics
 from peerdata.errors import PeerdataError
 from peerdata.model import Cluster, ClusterPlan, Instance
+from peerdata.repeats import Repeats
 from peerdata.service import verdict
 from peerdata.service.history import History, NameOf
 from peerdata.service.publish import Publisher
@@ -65,6 +66,7 @@ class Clusters:
         self._clock = clock
         self._room = room
         self._history = History(name_of)
+        self._unanswered = Repeats(LOG, clock)
         self._asked_at: dict[Instance, float] = {}
         self._questions: dict[Instance, asyncio.Task[None]] = {}
 
@@ -207,7 +209,8 @@ class Clusters:
                 self._history.tell_departures(suspect, departures)
             metrics.MEMBERS_GONE.inc(len(departures))
         except PeerdataError as error:
-            LOG.info("It cannot be told whether instance %s still exists: %s", suspect.uuid, error.message)
+            line = f"It cannot be told whether instance {suspect.uuid} still exists: {error.message}"
+            self._unanswered.tell(error.code, line, logging.INFO)
         finally:
             del self._questions[suspect]
 

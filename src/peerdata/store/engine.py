@@ -48,7 +48,15 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy import Connection
 
 from peerdata.errors import PeerdataError, ServerBusy, StoreUnavailable
-from peerdata.store.database import connect, file_of, is_conflict, is_lost, leaves_commit_open, translated_errors
+from peerdata.store.database import (
+    FAILURES,
+    connect,
+    file_of,
+    is_conflict,
+    is_lost,
+    leaves_commit_open,
+    translated_errors,
+)
 from peerdata.store.lanes import Lanes
 from peerdata.store.watchdog import Watchdog
 
@@ -326,7 +334,8 @@ class _File:
             StoreUnavailable.
         """
         if self._identify() != self._identity:
-            LOG.error("The store's file %s was removed or replaced while the service runs: restart it", self._path)
+            line = f"The store's file {self._path} was removed or replaced while the service runs: restart it"
+            FAILURES.tell("file", line, logging.ERROR)
             raise StoreUnavailable(
                 "the store's file was removed or replaced while the service runs; nothing was stored, and the operator "
                 "must restart the service"

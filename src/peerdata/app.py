@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import platform
 import resource
 import signal
 import socket
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from peerdata import __version__, notify, repeats
+from peerdata import __version__, metrics, notify, repeats
 from peerdata.api.health import Health
 from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
@@ -236,7 +237,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     health = Health(settings.instance_api.healthcheck_path)
     return Parts(
         InstanceApi(identity, behind, publisher, discovery, waiting, clusters, refusals, health=health),
-        OperatorApi(discovery, nova, health),
+        OperatorApi(discovery, nova, health, clusters),
         health,
         waiting,
         inventory,
@@ -422,6 +423,7 @@ class Service:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
+            metrics.BUILD_INFO.labels(__version__, platform.python_version(), migrate.newest()).set(1)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
             self._listener.ready()
             await self._stop.wait()

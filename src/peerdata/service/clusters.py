@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 
 from peerdata import metrics
-from peerdata.errors import PeerdataError
+from peerdata.errors import PeerdataError, StoreUnavailable
 from peerdata.model import Cluster, ClusterPlan, Instance
 from peerdata.repeats import Repeats
 from peerdata.service import verdict
@@ -33,6 +34,12 @@ QUESTIONS = 64
 
 FOUNDERS_S = 2.0
 """How long a founder is kept waiting for what nova says of those it founds with; nobody else waits for that."""
+
+COUNT_AGAIN_S = 10.0
+"""Seconds before clusters are counted again, by this process; what the store does then grows with their number."""
+
+COUNT_PATIENCE_S = 1.0
+"""Seconds for which `/metrics` waits for that."""
 
 IsGone = Callable[[Instance], Awaitable[bool]]
 """Whether an instance is known not to exist any more; raises, or False, where that cannot be told."""
@@ -67,6 +74,7 @@ class Clusters:
         self._room = room
         self._history = History(name_of)
         self._unanswered = Repeats(LOG, clock)
+        self._count_again_at = -math.inf
         self._asked_at: dict[Instance, float] = {}
         self._questions: dict[Instance, asyncio.Task[None]] = {}
 
@@ -83,6 +91,23 @@ class Clusters:
         roll = await self._rolls.read(project_id, name)
         self._history.see(project_id, name, roll.cluster)
         return roll
+
+    async def count(self) -> None:
+        """
+        Bring the metric of how many there are up to date: one statement, at most once in `COUNT_AGAIN_S`.
+
+        A store that is away, or takes longer than `COUNT_PATIENCE_S`, leaves the last numbers.
+        """
+        if self._clock() < self._count_again_at:
+            return
+        self._count_again_at = self._clock() + COUNT_AGAIN_S
+        try:
+            async with asyncio.timeout(COUNT_PATIENCE_S):
+                forming, formed = await self._store.read(clusters.count)
+        except (StoreUnavailable, TimeoutError):
+            return
+        metrics.CLUSTERS.labels("forming").set(forming)
+        metrics.CLUSTERS.labels("formed").set(formed)
 
     async def repeat(self, caller: Instance, name: str, plan: ClusterPlan, *, meta: Mapping[str, str]) -> Roll | None:
         """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from peerdata.errors import QuotaReached
 from peerdata.model import Cluster, ClusterPlan, Founders, Instance, Member
@@ -147,6 +147,16 @@ def list_clusters(connection: Connection) -> list[tuple[str, str, Cluster]]:
     return found
 
 
+def count(connection: Connection) -> tuple[int, int]:
+    """How many clusters have members: those that are forming, and those that are formed."""
+    has_members = exists().where(_member.c.project_id == _cluster.c.project_id, _member.c.cluster == _cluster.c.name)
+    rows = connection.execute(
+        select(_cluster.c.formed, func.count()).where(has_members).group_by(_cluster.c.formed)
+    ).all()
+    numbers = {bool(formed): int(number) for formed, number in rows}
+    return numbers.get(False, 0), numbers.get(True, 0)
+
+
 def find_projects(connection: Connection, uuid: str) -> list[str]:
     """The projects in which an instance is on a roll."""
     rows = connection.execute(select(_member.c.project_id).where(_member.c.uuid == uuid).distinct())
@@ -170,14 +180,14 @@ def _read_cluster(connection: Connection, which: Mapping[str, str]) -> Cluster |
 def _check_room(connection: Connection, entering: Instance, room: Room, *, begins: bool) -> None:
     """One without members keeps its term for whoever begins it anew, and takes no room."""
     of_project = _member.c.project_id == entering.project_id
-    count = select(func.count(_member.c.cluster.distinct()))
-    if begins and (there := connection.execute(count.where(of_project)).scalar_one()) >= room.of_project:
+    number = select(func.count(_member.c.cluster.distinct()))
+    if begins and (there := connection.execute(number.where(of_project)).scalar_one()) >= room.of_project:
         raise QuotaReached(
             f"the project has {there} clusters and may have {room.of_project}; use the name of one that is there",
             limit=room.of_project,
             scope="clusters",
         )
-    its = connection.execute(count.where(of_project, _member.c.uuid == entering.uuid)).scalar_one()
+    its = connection.execute(number.where(of_project, _member.c.uuid == entering.uuid)).scalar_one()
     if its >= room.of_instance:
         raise QuotaReached(
             f"the instance is a member of {its} clusters and may be one of {room.of_instance}",

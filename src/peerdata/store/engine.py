@@ -58,6 +58,7 @@ from peerdata.store.database import (
     translated_errors,
 )
 from peerdata.store.lanes import Lanes
+from peerdata.store.measuring import measured
 from peerdata.store.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
@@ -181,6 +182,7 @@ class Engine:
         except TimeoutError as error:
             raise StoreUnavailable("the store keeps silent; nothing could be read, try again in a moment") from error
 
+    @measured("read")
     def _read(self, work: Work[T]) -> T:
         began = time.monotonic()
         with translated_errors("reading"):
@@ -271,6 +273,7 @@ class Engine:
         except RuntimeError:  # the loop has ended, and nobody waits any more
             LOG.debug("Writes were settled after their callers had gone")
 
+    @measured("write")
     def _run(self, group: list[_Job]) -> list[Any]:
         """The outcomes of *group*, after as many tries as it takes within the patience."""
         until = time.monotonic() + self._patience_s

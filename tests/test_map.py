@@ -241,5 +241,7 @@ def test_docs_protocol_tells_the_bounds_that_hold() -> None:
     assert f"0 to {limits.max_value_chars} characters" in said
     assert f"{limits.max_keys_per_instance} keys an instance" in said
     assert f"{limits.max_keys_per_project:,} a project".replace(",", " ") in said
+    assert f"{limits.max_bytes_per_instance // 1024} KiB an instance" in said
+    assert f"{limits.max_bytes_per_project >> 20} MiB a project" in said
     assert f"At most {limits.max_body_bytes // 1024} KiB" in said
     assert "1 to 243 characters" in said

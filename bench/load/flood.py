@@ -33,6 +33,9 @@ request = function()
     sent = sent + 1
     return (string.gsub(text, "@", turn))
 end
+delay = function()
+    return %d
+end
 done = function(summary, latency)
     local form = '{"requests": %%d, "microseconds": %%d, "not_2xx": %%d}\\n'
     io.write(string.format(form, summary.requests, summary.duration, summary.errors.status))
@@ -59,16 +62,18 @@ def flood(
     *,
     seconds: int,
     connections: int = CONNECTIONS,
+    pause_ms: float = 0.0,
 ) -> Iterator[Flooded]:
     """
     Inside, a flood of *requests* in turn over *connections* connections; outside, it is over.
 
     Args:
         seconds: It begins when the block does, and the block must need less.
+        pause_ms: What each connection waits before each request.
     """
     number = sum(1 for _ in directory.glob("flood-*.lua"))
     script = directory / f"flood-{number}.lua"
-    script.write_text(_SCRIPT % ",\n".join(lua(one) for one in requests))
+    script.write_text(_SCRIPT % (",\n".join(lua(one) for one in requests), round(pause_ms)))
     command = [tools.wrk, "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     command += ["--timeout", "30s", "--script", str(script), f"http://127.0.0.1:{port}/"]
     environment = os.environ | tools.environment

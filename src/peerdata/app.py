@@ -40,6 +40,7 @@ from peerdata.identity.upstream import UpstreamIdentity
 from peerdata.model import Quota
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
+from peerdata.service.memory import Memory
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
 from peerdata.service.rolls import Rolls
@@ -61,7 +62,7 @@ ADDRESS_PROOF_S = 15.0
 COLLECTOR = (20_000, 20, 20)
 """
 When the collector looks for cycles. By its default, at 700 objects, it takes an eighth of the CPU of what is passed on
-with 64 under way, and finds nothing: no call leaves a cycle behind. Costs some MB at most.
+with 64 under way, and finds nothing: that leaves no cycle behind. Costs some MB at most.
 """
 
 SPARE_FILES = 64
@@ -207,9 +208,15 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     stack.callback(store.close)
 
     limits = settings.limits
-    quota = Quota(limits.max_keys_per_instance, limits.max_keys_per_project)
+    quota = Quota(
+        keys_per_instance=limits.max_keys_per_instance,
+        keys_per_project=limits.max_keys_per_project,
+        bytes_per_instance=limits.max_bytes_per_instance,
+        bytes_per_project=limits.max_bytes_per_project,
+    )
     publisher = Publisher(store, quota, max_value_chars=limits.max_value_chars)
-    discovery = Discovery(store, time.monotonic, max_bytes=settings.cache.max_bytes)
+    memory = Memory(settings.cache.max_bytes)
+    discovery = Discovery(store, time.monotonic, memory)
     waiting = Waiting(
         discovery,
         most_s=limits.max_wait,
@@ -226,7 +233,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     if kept:
         stack.push_async_callback(kept.close)
     identity, behind = _build_identity(settings, nova, inventory, kept)
-    rolls = Rolls(store, discovery)
+    rolls = Rolls(store, discovery, memory)
     stack.push_async_callback(rolls.close)
     room = Room(limits.max_clusters_per_project, limits.max_clusters_per_instance)
     clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, room=room, name_of=identity.name_of)
@@ -353,7 +360,7 @@ class Service:
         settings: As checked by `settings.load`.
         listeners: Closed when it ends.
         reload_logging: Called at `reload`; oslo.log's own settings can change while it runs.
-        listener: Is told when it is ready, reloads, stops, and that it lives.
+        observer: Is told when it is ready, reloads, stops, and that it lives.
         store_ready: Whether the store was prepared; else that is tried until it succeeds, while everything that does
             not need it is answered.
     """
@@ -363,13 +370,13 @@ class Service:
         settings: Settings,
         listeners: Listeners,
         reload_logging: Callable[[], object],
-        listener: notify.Listener | None = None,
+        observer: notify.Observer | None = None,
         *,
         store_ready: bool = True,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._listener: notify.Listener = listener or notify.Notifier()
+        self._observer: notify.Observer = observer or notify.Notifier()
         self._store_ready = store_ready
         self._reload_logging = reload_logging
         self._inventory: Inventory | None = None
@@ -389,7 +396,7 @@ class Service:
         """
         settings, listeners = self._settings, self._listeners
         async with AsyncExitStack() as stack:
-            stack.callback(asyncio.ensure_future(self._listener.keep_alive()).cancel)
+            stack.callback(asyncio.ensure_future(self._observer.keep_alive()).cancel)
             stack.callback(repeats.flush_all, at_end=True)
             stack.callback(asyncio.ensure_future(_flush_log()).cancel)
             parts = await build(settings, stack, store_ready=self._store_ready)
@@ -425,9 +432,9 @@ class Service:
             gc.set_threshold(*COLLECTOR)
             metrics.BUILD_INFO.labels(__version__, platform.python_version(), migrate.newest()).set(1)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
-            self._listener.ready()
+            self._observer.ready()
             await self._stop.wait()
-            self._listener.stopping()
+            self._observer.stopping()
             await self._end(parts, instances)
         LOG.info("Stopped")
 
@@ -479,7 +486,7 @@ class Service:
             self._reloading.cancel()
 
     async def _reload_while_due(self) -> None:
-        self._listener.reloading()
+        self._observer.reloading()
         while self._reload_due:
             self._reload_due = False
             for part in (self._reload_settings, self._reload_inventory, self._reload_tls):
@@ -487,7 +494,7 @@ class Service:
                     await part()
                 except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
                     LOG.error("Not reloaded, the old stays in force: %s", error)
-        self._listener.ready()
+        self._observer.ready()
 
     async def _reload_settings(self) -> None:
         self._reload_logging()

@@ -255,7 +255,7 @@ class NotFounder(PeerdataError):
 
 
 class QuotaReached(PeerdataError):
-    """The instance or its project holds as many keys as it may. Nothing of the call was stored."""
+    """The instance or its project holds as many keys, or bytes of them, as it may. Nothing of the call was stored."""
 
     code = "peerdata.quota.reached"
 

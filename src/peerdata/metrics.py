@@ -104,7 +104,7 @@ MEMBERS_GONE = Counter(
 PUBLISHED_KEYS = Counter("peerdata_published_keys", "Keys accepted.")
 PROOFS = _gauge("peerdata_proofs", "Instances whose proof of identity is remembered.")
 CACHED_PROJECTS = _gauge("peerdata_cached_projects", "Projects held in memory.")
-CACHED_BYTES = _gauge("peerdata_cached_bytes", "Estimated memory of the projects held.")
+CACHED_BYTES = _gauge("peerdata_cached_bytes", "Estimated memory of the projects and clusters held.")
 WAITING = _gauge("peerdata_waiting", "Answers that are held until something changes.")
 
 

@@ -37,13 +37,32 @@ class Entry:
     shared: bool
     """Visible to every instance of the project, or to its own alone."""
 
+    @property
+    def bytes(self) -> int:
+        """Of key and value as UTF-8; what quotas count."""
+        return len(self.key) + (len(self.value) if self.value.isascii() else len(self.value.encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a project holds, shared and unshared together."""
+
+    keys: int
+    bytes: int
+    """Of keys, without `PREFIX`, and values as UTF-8."""
+
+
+UNBOUNDED = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many keys there may be, shared and unshared together."""
+    """How many keys there may be, and bytes of keys and values, shared and unshared together."""
 
     keys_per_instance: int
     keys_per_project: int
+    bytes_per_instance: int = UNBOUNDED
+    bytes_per_project: int = UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Protocol
 LOG = logging.getLogger(__name__)
 
 
-class Listener(Protocol):
+class Observer(Protocol):
     """Who wants to know how one process is: the service manager, or in a worker the process above it."""
 
     def ready(self) -> None:
@@ -37,7 +37,7 @@ class Listener(Protocol):
 
 class Notifier:
     """
-    The service manager, as a `Listener`.
+    The service manager, as an `Observer`.
 
     Args:
         address: Of its socket: a path, or ``@`` and a name in the abstract namespace. Empty: there is none.

@@ -48,7 +48,7 @@ class Reports:
 
 
 class Reporter:
-    """The process above, as a `notify.Listener` in a worker."""
+    """The process above, as a `notify.Observer` in a worker."""
 
     def __init__(self, reports: Reports, worker: int, watchdog_s: float | None) -> None:
         self._reports = reports

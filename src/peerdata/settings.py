@@ -358,6 +358,22 @@ class LimitsSettings:
         min=1,
         max=10_000_000,
     )
+    max_bytes_per_instance: int = _setting(
+        cfg.IntOpt,
+        256 * 1024,
+        "Bytes of the keys and values of one instance, in UTF-8. As many as 128 keys can have whose values have 255 "
+        "characters, so it matters only with a higher max_value_chars.",
+        min=1024,
+        max=1 << 36,
+    )
+    max_bytes_per_project: int = _setting(
+        cfg.IntOpt,
+        8 * 1024 * 1024,
+        "Bytes of the keys and values of one project, in UTF-8: 400 for each of 20 000 keys. Whoever reads in full is "
+        "sent all that is shared; while a project is read it takes about four times as much of [cache] max_bytes.",
+        min=1024,
+        max=1 << 36,
+    )
     max_clusters_per_project: int = _setting(
         cfg.IntOpt, 100, "Clusters with members that a project may have, told apart by name.", min=0, max=100_000
     )
@@ -424,7 +440,8 @@ class DatabaseSettings:
     max_waiting_writes: int = _setting(
         cfg.IntOpt,
         1000,
-        "Publishes that may wait for the store at once; one more is answered 503 without waiting.",
+        "Writes that may wait for the store at once, shared evenly between projects: when all places are taken, the "
+        "project with most waiting has its newest answered 503. Each takes 2 KiB.",
         min=1,
         max=100_000,
     )
@@ -439,8 +456,8 @@ class CacheSettings:
     max_bytes: int = _setting(
         cfg.IntOpt,
         64 * 1024 * 1024,
-        "Memory for projects that are being read, by estimate. The one unread for longest leaves; it costs one read of "
-        "the store to bring it back. One project alone may go over.",
+        "Memory for projects and clusters that are being read, their rendered texts included, by estimate. What was "
+        "unread for longest leaves; it costs one read of the store to bring it back. One project alone may go over.",
         min=0,
         max=1 << 36,
     )

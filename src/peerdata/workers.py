@@ -41,7 +41,7 @@ from peerdata.settings import Settings
 if TYPE_CHECKING:
     from peerdata.app import Listeners, Service
 
-MakeService = Callable[[notify.Listener], "Service"]
+MakeService = Callable[[notify.Observer], "Service"]
 """Makes the service of one process, for whoever wants to know how it is."""
 
 LOG = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _watch(manager: cotyledon.ServiceManager, notifier: notify.Notifier, workers
     return lambda worker: Reporter(reports, worker, watchdog_s)
 
 
-_MakeReporter = Callable[[int], notify.Listener]
+_MakeReporter = Callable[[int], notify.Observer]
 """Makes what the worker of that number reports with."""
 
 

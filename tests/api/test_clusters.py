@@ -325,7 +325,7 @@ async def test_rolls_are_forgotten_when_they_take_too_much_memory(
     for name in ("one", "two", "three"):
         await verdict(alice, name=name)
     rolls = api.instances._clusters._rolls
-    monkeypatch.setattr(rolls, "_max_bytes", 1)
+    monkeypatch.setattr(rolls._memory, "_max_bytes", 1)
     assert (await state(alice, "one"))["verdict"] == "bootstrap"
     assert len(rolls._kept) == 1
     assert (await state(alice, "two"))["verdict"] == "bootstrap"

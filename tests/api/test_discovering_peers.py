@@ -314,3 +314,26 @@ async def test_no_call_needs_a_header_and_none_changes_its_answer(api: Parts, al
     ):
         heard = await alice.ask("GET", "/openstack/latest/shared.json", headers=[header])
         assert (heard.status, heard.body, heard.headers) == (200, plain.body, ())
+
+
+async def test_a_long_answer_is_made_of_one_text_that_all_readers_share(build: Build) -> None:
+    """Or a few slow readers of a large project would each hold a copy of it."""
+    parts = await build(limits={"max_keys_per_instance": 200, "max_keys_per_project": 300})
+    alice, bob = guest_of(parts, ALICE), guest_of(parts, BOB)
+    await alice.publish(*(f"key{number}={'v' * 250}" for number in range(100)), shared=True)
+    await bob.publish(*(f"key{number}={'v' * 250}" for number in range(100)), shared=True)
+
+    def body(guest: Guest) -> tuple[bytes, ...]:
+        target = b"/openstack/latest/peer_data.json"
+        answer = parts.instances.respond(Request("GET", target, [], b"", None, guest.client))
+        assert isinstance(answer, Answer)
+        assert isinstance(answer.body, tuple)
+        return answer.body
+
+    heard = (await alice.get("peer_data.json")).json  # the project is in memory from now on
+    assert len(heard["peers"]) == 2
+    one, other = body(alice), body(bob)
+    assert max(one, key=len) is max(other, key=len)
+    assert len(max(one, key=len)) > 50_000
+    said = json.loads(b"".join(one))
+    assert {**said, "poll_after_s": 0} == {**heard, "poll_after_s": 0}

@@ -978,6 +978,17 @@ def test_whoever_does_not_shake_hands_is_counted_and_one_too_many_is_closed(serv
     assert served.connect(tls=keys.client()).ask(GET).status == 200
 
 
+def test_closing_does_not_wait_for_a_handshake_that_has_failed(serve: Serve, keys: Keys) -> None:
+    served = tls_served(serve, keys.server())
+    client = served.connect()
+    assert served.connections_become(1)
+    began = time.monotonic()
+    closed = served.start(served.server.close(grace_s=PATIENCE_S))
+    client.sock.close()
+    closed()
+    assert time.monotonic() - began < PATIENCE_S / 2
+
+
 def test_closing_waits_for_a_handshake_and_the_request_behind_it(serve: Serve, keys: Keys) -> None:
     served = tls_served(serve, keys.server())
     raw = socket.create_connection(("127.0.0.1", served.port), PATIENCE_S)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -91,13 +92,13 @@ WINDOW_S = service.WINDOW_S
 def count_writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls that were refused, as they are written to the store from now on."""
     written: list[str] = []
-    remember = store.remember
+    remember_all = store.remember_all
 
-    def count(connection: Connection, instance: Instance, refusal: Refusal) -> None:
-        written.append(refusal.call)
-        remember(connection, instance, refusal)
+    def count(connection: Connection, refused: Sequence[tuple[Instance, Refusal]]) -> list[None]:
+        written.extend(refusal.call for _, refusal in refused)
+        return remember_all(connection, refused)
 
-    monkeypatch.setattr(store, "remember", count)
+    monkeypatch.setattr(store, "remember_all", count)
     return written
 
 

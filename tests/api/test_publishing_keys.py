@@ -121,6 +121,21 @@ async def test_quotas_of_instance_and_project_refuse_the_whole_call(
     assert (await zoe.publish("one=1")).status == 200
 
 
+async def test_quotas_of_bytes_refuse_the_whole_call_and_say_which_it_is(build: Build) -> None:
+    parts = await build(limits={"max_bytes_per_instance": 1024, "max_bytes_per_project": 1500})
+    alice, bob = guest_of(parts, ALICE), guest_of(parts, BOB)
+    long = "v" * 250
+    assert (await alice.publish(*(f"key-{number}={long}" for number in range(4)), shared=True)).status == 200  # 1020
+    refused = await alice.publish("k=1234", shared=True)
+    assert (refused.status, refused.code) == (413, "quota.reached")
+    assert (refused.error["scope"], refused.error["limit"]) == ("instance_bytes", 1024)
+    assert "1020 bytes and may have 1024: 5 more" in refused.error["message"]
+    assert (await alice.publish("k=123", shared=True)).status == 200
+    refused = await bob.publish("a=1", *(f"key-{number}={long}" for number in range(2)))
+    assert (refused.status, refused.error["scope"], refused.error["limit"]) == (413, "project_bytes", 1500)
+    assert (await bob.publish("a=1", f"key-0={long}")).status == 200
+
+
 async def test_a_key_that_is_set_is_reported_before_a_full_quota(alice: Guest) -> None:
     await alice.publish(*(f"k{number}=1" for number in range(8)))
     refused = await alice.publish("k0=other", *(f"x{number}=1" for number in range(8)))

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from peerdata import app
 from peerdata.service import verdict
+from peerdata.service.board import Board, News
 from peerdata.settings import Settings
 from peerdata.store import repairs
 from peerdata.store.engine import Engine
@@ -202,3 +203,33 @@ async def test_many_who_wait_ask_the_store_nothing_while_nothing_is_committed(
     calls = [asyncio.ensure_future(alice.get("peer_data.json?since=1&wait=0.4")) for _ in range(50)]
     assert [heard.json["peers"] for heard in await asyncio.gather(*calls)] == [[]] * 50
     assert asked == []
+
+
+async def test_what_changed_is_looked_at_once_for_all_who_wait_and_only_in_that_project(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cost of a look must not grow with waiters times peers, nor with what other projects hold."""
+    parts = await build(limits={"max_wait": 5.0, "max_keys_per_project": 1000, "max_keys_per_instance": 100})
+    alice, bob, zoe = (guest_of(parts, uuid) for uuid in (ALICE, BOB, ZOE))
+    for number in range(10):
+        await bob.publish(f"old{number}=1", shared=True)
+    await zoe.publish("z=1", shared=True)
+    calls = [asyncio.ensure_future(alice.get("peer_data.json?since=10&wait=5&prefix=etcd_")) for _ in range(50)]
+    others = [asyncio.ensure_future(zoe.get("peer_data.json?since=1&wait=1")) for _ in range(50)]
+    await asyncio.sleep(0.3)
+    asked: list[tuple[int | None, str]] = []
+    news = Board.news
+
+    def count(board: Board, since: int | None, prefix: str) -> News:
+        asked.append((since, prefix))
+        return news(board, since, prefix)
+
+    monkeypatch.setattr(Board, "news", count)
+    await bob.publish("other=1", shared=True)
+    await asyncio.sleep(0.3)
+    assert not any(call.done() for call in calls)
+    assert asked == [(10, "etcd_")], "once for all of them"
+    await bob.publish("etcd_addr=1", shared=True)
+    assert all(heard.json["revision"] == 12 for heard in await asyncio.gather(*calls))
+    assert asked.count((11, "etcd_")) == 1, "from what the last look saw"
+    assert all(heard.json["peers"] == [] for heard in await asyncio.gather(*others))

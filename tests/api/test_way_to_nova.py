@@ -139,6 +139,19 @@ async def test_a_repeated_read_joins_the_one_that_is_under_way_or_waits(behind_n
     assert [path for _, path in gate.asked] == [b"user_data", b"vendor_data.json"]
 
 
+async def test_who_joined_a_question_that_nova_lost_is_not_given_up_with_it(behind_nova: Cloud, gate: Gate) -> None:
+    """A guest repeats a call that timed out, and would take a 504 right after that for the last word."""
+    alice = await through(behind_nova, pass_through_timeout=0.6)
+    first = begin(alice.get("user_data"))
+    await gate.until_asked(1)
+    await asyncio.sleep(0.3)
+    repeated = begin(alice.get("user_data"))
+    assert (await asyncio.wait_for(first, PATIENCE_S)).status == 504
+    await gate.until_asked(2)
+    gate.open()
+    assert (await asyncio.wait_for(repeated, PATIENCE_S)).status == 200
+
+
 async def test_nothing_else_joins(behind_nova: Cloud, gate: Gate) -> None:
     alice, bob = behind_nova.alice, behind_nova.bob
     odd = replace(alice, headers=[*alice.headers, (b"accept", b"x")])

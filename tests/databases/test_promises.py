@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from peerdata.errors import KeyTaken, SettingsInvalid, StoreUnavailable
 from peerdata.model import Entry, Instance
 from peerdata.service.discover import Discovery
+from peerdata.service.memory import Memory
 from peerdata.store import entries, migrate
 from peerdata.store.engine import Engine
 from tests.store.actions import ALICE, BOB, PROJECT, changes, leave, own, share
@@ -33,7 +34,7 @@ def engines(make_engine: MakeEngine) -> list[Engine]:
 
 async def test_a_read_through_any_server_contains_what_was_answered_before(engines: list[Engine]) -> None:
     """G3, while other projects keep the store busy."""
-    discoveries = [Discovery(engine, asyncio.get_running_loop().time, max_bytes=10_000_000) for engine in engines]
+    discoveries = [Discovery(engine, asyncio.get_running_loop().time, Memory(10_000_000)) for engine in engines]
     done = asyncio.Event()
 
     async def keep_busy(number: int) -> None:

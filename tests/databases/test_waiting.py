@@ -9,8 +9,8 @@ import asyncio
 import pytest
 
 from peerdata.errors import StoreUnavailable
-from peerdata.service.board import Board
 from peerdata.service.discover import Discovery
+from peerdata.service.memory import Memory
 from peerdata.service.waiting import Waiting
 from peerdata.store.engine import Engine
 from tests.store.actions import ALICE, PROJECT, ZOE, share
@@ -20,18 +20,14 @@ from .stores import MakeEngine
 
 
 def waiting_on(engine: Engine) -> Waiting:
-    discovery = Discovery(engine, asyncio.get_running_loop().time, max_bytes=10_000_000)
+    discovery = Discovery(engine, asyncio.get_running_loop().time, Memory(10_000_000))
     return Waiting(discovery, most_s=20, most=1000, most_of_project=1000)
-
-
-def is_there(board: Board) -> bool:
-    return len(board) > 0
 
 
 async def test_a_change_through_another_server_wakes_all_who_wait(make_engine: MakeEngine) -> None:
     here, elsewhere = make_engine(), make_engine()
     waiting = waiting_on(here)
-    calls = [asyncio.ensure_future(waiting.read(PROJECT, is_there, 20)) for _ in range(100)]
+    calls = [asyncio.ensure_future(waiting.read(PROJECT, 0, "", 20)) for _ in range(100)]
     await share(elsewhere, ZOE, other="1")
     await asyncio.sleep(0.5)
     assert not any(call.done() for call in calls)
@@ -52,7 +48,7 @@ async def test_who_waits_asks_the_server_once_for_all(make_engine: MakeEngine, m
         return read(work)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine, "_read", count)
-    await asyncio.gather(*(waiting.read(f"project{number}", is_there, 1.0) for number in range(200)))
+    await asyncio.gather(*(waiting.read(f"project{number}", 0, "", 1.0) for number in range(200)))
     assert asked < 20  # ten looks, and two for the first and the last read of all
 
 
@@ -63,7 +59,7 @@ async def test_a_server_that_goes_away_meanwhile_is_told_at_once(
     if "postgresql" not in store_urls[0]:
         pytest.skip("one kind of server is enough")
     waiting = waiting_on(make_engine(busy_timeout_s=1))
-    call = asyncio.ensure_future(waiting.read(PROJECT, is_there, 20))
+    call = asyncio.ensure_future(waiting.read(PROJECT, 0, "", 20))
     await asyncio.sleep(0.3)
     postgresql.kill()
     try:

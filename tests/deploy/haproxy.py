@@ -8,10 +8,8 @@ import re
 import socket
 import subprocess
 import time
-from dataclasses import fields
 from pathlib import Path
 
-from peerdata.settings import InstanceApiSettings
 from tests.chain.peers import Peers
 
 from .conftest import DEPLOY
@@ -55,8 +53,6 @@ defaults
     maxconn 4096
 """
 
-HAS_HEALTHCHECK_PATH = "healthcheck_path" in {entry.name for entry in fields(InstanceApiSettings)}
-"""Where the service has none yet, its operators' listener is asked instead. To go with the setting's arrival."""
 
 BLOCKS = ("kolla-fallback", "kolla-split", "openstack-ansible-fallback", "openstack-ansible-split")
 
@@ -70,25 +66,19 @@ class Haproxy:
         directory: For its configuration and log.
         port: It listens there, on 127.0.0.1.
         services: Ports of the peerdata of the two controllers.
-        operators: Where those are asked how they are while they have no healthcheck_path.
         nova: Port of the nova of both controllers.
     """
 
-    def __init__(
-        self, block: str, directory: Path, port: int, services: tuple[int, int], operators: tuple[int, int], nova: int
-    ) -> None:
+    def __init__(self, block: str, directory: Path, port: int, services: tuple[int, int], nova: int) -> None:
         self.port = port
         text = (DEPLOY / "haproxy" / f"{block}.cfg").read_text()
         text = text.replace("192.0.2.1:18775", f"127.0.0.1:{port}")
-        for number, (service, operator) in enumerate(zip(services, operators, strict=True), 1):
+        for number, service in enumerate(services, 1):
             line = rf"server (\w+) 192\.0\.2\.1{number}:18775 check (port 18775 )?"
-            checked = service if HAS_HEALTHCHECK_PATH else operator
-            text, times = re.subn(line, rf"server \1 127.0.0.1:{service} check port {checked} ", text)
+            text, times = re.subn(line, rf"server \1 127.0.0.1:{service} check port {service} ", text)
             assert times == 1
         text, times = re.subn(r"192\.0\.2\.1[12]:8775 check (port 8775 )?", f"127.0.0.1:{nova} check ", text)
         assert times == 2
-        if not HAS_HEALTHCHECK_PATH:
-            text = text.replace("option httpchk GET /healthcheck", "option httpchk GET /healthz")
         configuration = directory / f"{block}.cfg"
         configuration.write_text((_KOLLA if block.startswith("kolla") else _OPENSTACK_ANSIBLE) + text)
         self._peers = Peers.default()

@@ -22,7 +22,7 @@ from tests.api.fake_nova import Server as Instance
 from tests.chain.peers import Peers
 from tests.live.service import Service, free_port
 
-from .haproxy import BLOCKS, HAS_HEALTHCHECK_PATH, Haproxy
+from .haproxy import BLOCKS, Haproxy
 
 ALICE = Instance("a11ce000-0000-4000-8000-000000000001", "blue", "10.0.0.1")
 
@@ -61,15 +61,11 @@ class Cloud:
 
     def __init__(self, directory: Path, block: str, direct: FakeNova, behind: FakeNova) -> None:
         self.direct, self.behind = direct, behind
-        operator = free_port()
-        section: dict[str, object] = {"graceful_shutdown_timeout": 1}
-        if HAS_HEALTHCHECK_PATH:
-            section |= {"healthcheck_path": "/healthcheck", "drain": 12}
+        section = {"healthcheck_path": "/healthcheck", "drain": 12}
         self.service = Service(
             directory,
             {
                 "instance_api": section,
-                "operator_api": {"listen": f"127.0.0.1:{operator}"},
                 "nova": {"metadata_url": behind.url},
                 "neutron": {"metadata_proxy_shared_secret": SECRET},
                 "identity": {"inventory_file": ""},
@@ -77,9 +73,7 @@ class Cloud:
         )
         self.service.start()
         down = free_port()
-        self.haproxy = Haproxy(
-            block, directory, free_port(), (self.service.port, down), (operator, down), nova=direct.port
-        )
+        self.haproxy = Haproxy(block, directory, free_port(), (self.service.port, down), nova=direct.port)
 
     async def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Status, and who answered: direct, behind, ours."""
@@ -166,6 +160,5 @@ async def test_a_service_that_is_stopped_in_its_own_way_costs_nova_s_part_nothin
         lost += [(status, who)] if status != 200 else []
         await asyncio.sleep(0.02)
     assert await ended == 0
-    if HAS_HEALTHCHECK_PATH:  # without a drain the moment between the last accept and the end is open
-        assert lost == []
+    assert lost == []
     await cloud.until("/openstack/latest/meta_data.json", "direct")

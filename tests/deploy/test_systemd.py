@@ -47,7 +47,11 @@ class Unit:
         self.booted = booted
         self.port = free_port()
         self._directory = directory
-        self.settings(f"[instance_api]\nlisten = 127.0.0.1:{self.port}\nworkers = 2\n[operator_api]\nlisten =\n")
+        self.settings(self.listening("workers = 2\n"))
+
+    def listening(self, more: str = "") -> str:
+        """Settings with which it listens on `port`, and ends without waiting for a balancer."""
+        return f"[operator_api]\nlisten =\n[instance_api]\nlisten = 127.0.0.1:{self.port}\ndrain = 0\n{more}"
 
     def settings(self, text: str, drop_in: str = "") -> None:
         """Let these be its settings, and *drop_in* what its unit has besides."""
@@ -136,7 +140,7 @@ def test_it_is_started_again_after_five_seconds_when_it_was_killed(unit: Unit) -
 def test_it_is_tried_again_for_ever_while_its_address_is_taken(unit: Unit) -> None:
     """Systemd's own default gives up after five times in ten seconds."""
     unit.settings(
-        f"[instance_api]\nlisten = 127.0.0.1:{unit.port}\n[operator_api]\nlisten =\n",
+        unit.listening(),
         "[Service]\nRestartSec=100ms\n",
     )
     with socket.create_server(("127.0.0.1", unit.port)):
@@ -156,7 +160,7 @@ def test_a_wrong_setting_is_not_tried_again(unit: Unit) -> None:
 
 def test_a_process_that_hangs_is_replaced(unit: Unit) -> None:
     unit.settings(
-        f"[instance_api]\nlisten = 127.0.0.1:{unit.port}\n[operator_api]\nlisten =\n",
+        unit.listening(),
         "[Service]\nWatchdogSec=2\nRestartSec=100ms\nTimeoutAbortSec=1\n",
     )
     assert unit.systemctl("start") == ""
@@ -171,7 +175,7 @@ def test_a_port_below_1024_needs_the_drop_in_and_gets_along_with_it(unit: Unit) 
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < 1024:
         pytest.skip("here everybody may listen on every port")
     unit.port = next(port for port in range(1023, 512, -1) if _is_free(port))
-    text = f"[instance_api]\nlisten = 127.0.0.1:{unit.port}\n[operator_api]\nlisten =\n"
+    text = unit.listening()
     unit.settings(text, "[Service]\nRestart=no\n")
     assert unit.systemctl("start") != ""
     assert "not allowed a port below 1024" in unit.log()

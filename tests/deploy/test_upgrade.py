@@ -54,7 +54,8 @@ class Versions:
 
     def __init__(self, directory: Path, url: str, before: Path) -> None:
         sections = {"database": {"connection": url.replace("$", "$$")}}
-        self.old, self.new = (Service(directory, sections) for _ in range(2))
+        self.new = Service(directory, sections)
+        self.old = Service(directory, sections | {"instance_api": {"drain": None}})  # an option that it does not know
         self.old.environment["PYTHONPATH"] = str(before)
 
     def run_old(self, *words: str) -> subprocess.CompletedProcess[str]:

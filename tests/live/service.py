@@ -62,7 +62,7 @@ class Service:
     A service in *directory*; `start`, `kill` and `stop` keep its port and its store.
 
     Args:
-        sections: Settings over the usual ones.
+        sections: Settings over the usual ones; None takes a usual one out.
         projects: Instances by address, of each project.
         port: Of a test that must keep it while the service is down; else one that is free now.
         module: What Python runs: peerdata, or what a test made of it.
@@ -97,7 +97,8 @@ class Service:
             merged.setdefault(section, {}).update(options)
         self.config_file.write_text(
             "".join(
-                f"[{section}]\n" + "".join(f"{name} = {value}\n" for name, value in options.items())
+                f"[{section}]\n"
+                + "".join(f"{name} = {value}\n" for name, value in options.items() if value is not None)
                 for section, options in merged.items()
             )
         )

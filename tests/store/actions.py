@@ -19,7 +19,7 @@ ZOE = Instance("20e00000-0000-4000-8000-000000000009", "green")
 def offer(meta: Mapping[str, str], *, shared: bool) -> entries.Decide:
     """Accepts what is new, and refuses the whole call where a key is set."""
 
-    def decide(existing: Mapping[str, Entry], _project_keys: int) -> tuple[Entry, ...]:
+    def decide(existing: Mapping[str, Entry], _project: object) -> tuple[Entry, ...]:
         for key in meta:
             if key in existing:
                 raise KeyTaken(f"key '{key}' is set", key=key)

@@ -97,7 +97,7 @@ async def test_a_project_s_own_keys_are_untouched_by_a_repeat(engine: Engine) ->
     await enter(engine, ALICE, addr="1")
     before = await read(engine)
 
-    def same(existing: object, _number: int) -> tuple[Entry, ...]:
+    def same(existing: object, _project: object) -> tuple[Entry, ...]:
         return ()
 
     await engine.write(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from peerdata.errors import StoreUnavailable
 from peerdata.model import Instance
 from peerdata.service.discover import Discovery
+from peerdata.service.memory import Memory
 from peerdata.store.engine import Engine
 
 from .actions import ALICE, BOB, PROJECT, ZOE, keep, leave, own, share
@@ -73,7 +74,7 @@ def clock() -> Clock:
 @pytest.fixture
 def discovery(engine: WatchedEngine, clock: Clock) -> Discovery:
     """With room for many projects."""
-    return Discovery(engine, clock, max_bytes=1 << 20)
+    return Discovery(engine, clock, Memory(1 << 20))
 
 
 async def test_a_read_sees_what_was_published_before_it(discovery: Discovery, engine: WatchedEngine) -> None:
@@ -175,8 +176,8 @@ async def test_projects_are_kept_apart(discovery: Discovery, engine: WatchedEngi
 async def test_the_project_unread_for_longest_makes_room(engine: WatchedEngine, clock: Clock) -> None:
     await share(engine, ALICE, a="1")
     await share(engine, ZOE, z="1")
-    one_board = (await Discovery(engine, clock, max_bytes=0).read(PROJECT)).size
-    discovery = Discovery(engine, clock, max_bytes=2 * one_board)
+    one_board = (await Discovery(engine, clock, Memory(0)).read(PROJECT)).size
+    discovery = Discovery(engine, clock, Memory(2 * one_board))
     blue = await discovery.read(PROJECT)
     green = await discovery.read("green")
     assert await discovery.read(PROJECT) is blue
@@ -188,7 +189,7 @@ async def test_the_project_unread_for_longest_makes_room(engine: WatchedEngine, 
 
 
 async def test_without_memory_every_answer_is_still_right(engine: WatchedEngine, clock: Clock) -> None:
-    discovery = Discovery(engine, clock, max_bytes=0)
+    discovery = Discovery(engine, clock, Memory(0))
     for number in range(5):
         await share(engine, ALICE, **{f"k{number}": "1"})
         await share(engine, ZOE, **{f"k{number}": "1"})
@@ -218,7 +219,7 @@ async def test_an_instance_reads_its_own_keys_shared_or_not(discovery: Discovery
 
 async def test_a_store_that_has_not_changed_is_not_asked_again(engine: WatchedEngine, make_engine: MakeEngine) -> None:
     engine.has_version = True
-    discovery = Discovery(engine, Clock(), max_bytes=1_000_000)
+    discovery = Discovery(engine, Clock(), Memory(1_000_000))
     await share(engine, ALICE, k="1")
     board = await discovery.read(PROJECT)
     asked = engine.reads
@@ -235,7 +236,7 @@ async def test_a_store_that_has_not_changed_is_not_asked_again(engine: WatchedEn
 async def test_projects_that_are_read_together_do_not_push_each_other_out_while_they_are_brought_up_to_date(
     engine: WatchedEngine,
 ) -> None:
-    discovery = Discovery(engine, Clock(), max_bytes=0)
+    discovery = Discovery(engine, Clock(), Memory(0))
     alice_in_green = Instance(ALICE.uuid, ZOE.project_id)
     await share(engine, ALICE, k="1")
     await share(engine, ZOE, k="1")

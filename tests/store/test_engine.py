@@ -21,7 +21,7 @@ from peerdata.service.publish import Publisher
 from peerdata.store import entries, migrate
 from peerdata.store.database import connect
 from peerdata.store.engine import Engine
-from peerdata.store.lanes import GROUP_MOST
+from peerdata.store.lanes import ALONE_MAX, GROUP_MAX
 
 from .actions import ALICE, BOB, CAROL, changes, keep, leave, offer, own, pragma, put, share
 from .conftest import MakeEngine
@@ -136,7 +136,7 @@ async def test_calls_that_wait_share_one_transaction_in_the_order_in_which_they_
     assert all(connection is seen[0][1] for _, connection in seen)
 
 
-async def test_those_who_stand_side_by_side_and_want_the_same_are_done_together(engine: Engine) -> None:
+async def test_those_in_a_group_who_want_the_same_are_done_together(engine: Engine) -> None:
     def name_all(connection: Connection, calls: Sequence[str]) -> list[tuple[str, ...]]:
         return [tuple(calls)] * len(calls)
 
@@ -152,7 +152,7 @@ async def test_those_who_stand_side_by_side_and_want_the_same_are_done_together(
         )
         release()
         *outcomes, e, f = await asyncio.gather(*tasks, return_exceptions=True)
-    assert outcomes == [("a", "b"), ("a", "b"), "alone", ("c", "d"), ("c", "d")]
+    assert outcomes == [("a", "b", "c", "d")] * 2 + ["alone"] + [("a", "b", "c", "d")] * 2
     assert [str(refusal) for refusal in (e, f)] == ["e", "f"]
 
 
@@ -160,11 +160,11 @@ async def test_a_group_has_a_bound(engine: Engine) -> None:
     connections: list[Connection] = []
     async with writer_held(engine) as release:
         tasks = await put_in_line(
-            *(engine.write(lambda connection: connections.append(connection)) for _ in range(GROUP_MOST + 5))
+            *(engine.write(lambda connection: connections.append(connection)) for _ in range(ALONE_MAX + 5))
         )
         release()
         await asyncio.gather(*tasks)
-    assert connections.count(connections[0]) == GROUP_MOST
+    assert connections.count(connections[0]) == ALONE_MAX
     assert connections.count(connections[-1]) == 5
 
 
@@ -201,7 +201,7 @@ async def test_a_call_that_breaks_its_group_is_alone_with_that(engine: Engine) -
 
 
 async def test_an_offer_that_breaks_its_group_is_alone_with_that(engine: Engine) -> None:
-    def break_down(_existing: object, _project_keys: int) -> tuple[Entry, ...]:
+    def break_down(_existing: object, _project: object) -> tuple[Entry, ...]:
         raise ZeroDivisionError
 
     broken = entries.Offer(CAROL, break_down, now=0)
@@ -218,7 +218,7 @@ async def test_an_offer_that_breaks_its_group_is_alone_with_that(engine: Engine)
 async def test_a_broken_rule_of_the_schema_breaks_only_its_own_call(engine: Engine) -> None:
     def insert_twice(connection: Connection) -> None:
         for _ in range(2):
-            connection.exec_driver_sql("INSERT INTO project VALUES ('x', 1, 0, 0)")
+            connection.exec_driver_sql("INSERT INTO project VALUES ('x', 1, 0, 0, 0, 0)")
 
     async with writer_held(engine) as release:
         tasks = await put_in_line(share(engine, ALICE, a="1"), engine.write(insert_twice), share(engine, BOB, b="1"))
@@ -266,7 +266,7 @@ async def test_closing_refuses_what_waits_and_may_be_done_twice(engine: Engine, 
     assert await own(make_engine(), ALICE) == {}
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, GROUP_MOST])
+@pytest.mark.parametrize("number", [1, 2, 3, GROUP_MAX])
 async def test_entries_of_many_instances_are_found_by_the_primary_key(engine: Engine, number: int) -> None:
     """Asked for pairs in another way, SQLite reads the whole table."""
     plan = await engine.read(

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Connection, event
 
 from peerdata.errors import KeyTaken, PeerdataError
-from peerdata.model import Changes, Entry, Instance, Peer
+from peerdata.model import Changes, Entry, Instance, Peer, Usage
 from peerdata.store import entries
 from peerdata.store.engine import Engine
-from peerdata.store.lanes import GROUP_MOST
+from peerdata.store.lanes import GROUP_MAX
 
 from .actions import ALICE, BOB, CAROL, PROJECT, ZOE, changes, keep, leave, offer, own, put, share
 
@@ -89,8 +89,8 @@ async def test_an_instance_that_calls_several_times_in_one_group_joins_when_it_f
 async def test_a_project_counts_the_keys_of_those_earlier_in_the_group(engine: Engine) -> None:
     counted: list[int] = []
 
-    def count(_existing: object, project_keys: int) -> tuple[Entry, ...]:
-        counted.append(project_keys)
+    def count(_existing: object, project: Usage) -> tuple[Entry, ...]:
+        counted.append(project.keys)
         return (Entry("k", "1", shared=True), Entry("l", "1", shared=False))
 
     await publish_at_once(engine, *(entries.Offer(instance, count, now=0) for instance in (ALICE, BOB, ZOE, CAROL)))
@@ -99,7 +99,7 @@ async def test_a_project_counts_the_keys_of_those_earlier_in_the_group(engine: E
 
 async def test_a_group_of_any_size_is_read_and_written_with_the_same_few_statements(engine: Engine) -> None:
     """What a statement costs is most of what a call costs, so they must not be as many as the calls."""
-    people = [Instance(f"00000000-0000-4000-8000-{number:012}", f"p{number % 50}") for number in range(GROUP_MOST)]
+    people = [Instance(f"00000000-0000-4000-8000-{number:012}", f"p{number % 50}") for number in range(GROUP_MAX)]
 
     def statements(offers: Sequence[entries.Offer]) -> Callable[[Connection], int]:
         def publish(connection: Connection) -> int:
@@ -257,8 +257,8 @@ async def test_removed_keys_no_longer_count_for_the_project(engine: Engine) -> N
     await keep(engine, BOB, c="1")
     counted: list[int] = []
 
-    def count(_existing: object, project_keys: int) -> tuple[Entry, ...]:
-        counted.append(project_keys)
+    def count(_existing: object, project: Usage) -> tuple[Entry, ...]:
+        counted.append(project.keys)
         return ()
 
     counting = entries.Offer(CAROL, count, now=0)

@@ -41,7 +41,7 @@ def carry_out_in(connection: Connection, project_id: str, step: Step, model: Pro
     shared = what == "share"
     key = key if shared else f"private {model.revision}"
 
-    def decide(existing: object, _project_keys: int) -> tuple[Entry, ...]:
+    def decide(existing: object, _project: object) -> tuple[Entry, ...]:
         assert isinstance(existing, dict)
         return () if key in existing else (Entry(key, f"{uuid} {key} {model.revision}", shared),)
 

@@ -11,7 +11,7 @@ from peerdata.identity import kept
 from peerdata.identity.kept import KeptProofs
 from peerdata.model import Instance
 from peerdata.store import proofs
-from peerdata.store.engine import Engine
+from peerdata.store.engine import Engine, Work
 
 from .actions import ALICE, BOB
 from .conftest import MakeEngine
@@ -93,6 +93,23 @@ async def test_an_answer_that_is_not_written_yet_counts_more_than_what_is(one: K
     await written(one)
     clock.now += 60
     one.note(ALICE, known=False)
+    assert await one.find(ALICE) == (False, 0)
+
+
+async def test_an_answer_that_comes_while_the_store_is_read_counts_more_than_what_is_read(
+    one: KeptProofs, engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.note(ALICE, known=True)
+    await written(one)
+    read = engine.read
+
+    async def read_slowly(work: Work[object]) -> object:
+        found = await read(work)
+        one.note(ALICE, known=False)
+        return found
+
+    clock.now += 60
+    monkeypatch.setattr(engine, "read", read_slowly)
     assert await one.find(ALICE) == (False, 0)
 
 

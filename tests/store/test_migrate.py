@@ -72,7 +72,7 @@ def test_the_migrations_lead_to_the_same_tables_as_create_all(upgraded: Database
 def test_upgrading_twice_does_no_harm(url: str, path: Path) -> None:
     migrate.upgrade(url, busy_timeout_s=1)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("INSERT INTO project VALUES ('blue', 7, 0, 0)")
+        connection.execute("INSERT INTO project VALUES ('blue', 7, 0, 0, 0, -1)")
         connection.commit()
     migrate.upgrade(url, busy_timeout_s=1)
     migrate.prepare(url, busy_timeout_s=1)
@@ -202,7 +202,7 @@ def test_the_command_takes_an_instance_out_of_every_project(
     uuid = "11111111-1111-4111-8111-111111111111"
     with closing(sqlite3.connect(path)) as connection:
         for project in ("blue", "green"):
-            connection.execute("INSERT INTO project VALUES (?, 1, 1, 0)", (project,))
+            connection.execute("INSERT INTO project VALUES (?, 1, 1, 0, 0, -1)", (project,))
             connection.execute("INSERT INTO instance VALUES (?, ?, 1, 1)", (project, uuid))
             connection.execute("INSERT INTO entry VALUES (?, ?, 'k', 'v', 1, 0)", (project, uuid))
         connection.commit()

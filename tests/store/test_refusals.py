@@ -6,7 +6,7 @@ from peerdata.errors import StoreUnavailable
 from peerdata.model import Instance, Refusal
 from peerdata.service.refusals import Refusals
 from peerdata.store import refusals
-from peerdata.store.engine import Engine, Work
+from peerdata.store.engine import Engine
 
 from .actions import ALICE, BOB, share
 
@@ -78,7 +78,7 @@ async def test_a_store_that_cannot_keep_it_does_not_make_a_refusal_worse(engine:
         def __init__(self) -> None:
             """Needs no file."""
 
-        async def write(self, work: Work[object], lane: str = "") -> object:  # type: ignore[override]
+        async def write_together(self, work: object, call: object, lane: str = "") -> object:  # type: ignore[override]
             raise StoreUnavailable("the store is away")
 
     await Refusals(ReadOnly()).remember(ALICE, {"code": "x"}, "GET /", now=1000)

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from peerdata.errors import KeyTaken, SettingsInvalid
-from peerdata.model import Changes, Entry, Peer, Refusal
+from peerdata.model import Changes, Entry, Peer, Refusal, Usage
 from peerdata.store import entries, migrate, refusals
 from peerdata.store.database import connect
 from peerdata.store.engine import Engine
@@ -49,15 +49,15 @@ def fill(url: str, revision: str) -> None:
     database.dispose()
 
 
-async def count_keys(engine: Engine) -> int:
-    """As the quota of the project counts them."""
-    counted: list[int] = []
+async def count(engine: Engine) -> Usage:
+    """What the project holds, as its quota counts it."""
+    counted: list[Usage] = []
 
-    def count(_existing: object, project_keys: int) -> tuple[Entry, ...]:
-        counted.append(project_keys)
+    def note(_existing: object, project: Usage) -> tuple[Entry, ...]:
+        counted.append(project)
         return ()
 
-    await engine.write_together(entries.publish_all, entries.Offer(ALICE, count, now=0), lane=PROJECT)
+    await engine.write_together(entries.publish_all, entries.Offer(ALICE, note, now=0), lane=PROJECT)
     return counted[-1]
 
 
@@ -130,6 +130,7 @@ def test_the_version_before_can_go_on_while_the_schema_is_upgraded(empty_url: st
 @pytest.mark.parametrize("revision", earlier_revisions())
 async def test_an_upgrade_keeps_all_that_was_there(upgrade: Upgrade, revision: str) -> None:
     engine = upgrade(revision)
+    assert await count(engine) == Usage(keys=4, bytes=9 + 13 + 5 + 6 + 6 + 9 + 13)
     removed = ((CAROL.uuid, 5),)
     assert await changes(engine) == Changes(6, full=True, peers=(ALICES, BOBS), removed=removed, forgotten=0)
     assert await changes(engine, since=4) == Changes(6, full=False, peers=(BOBS,), removed=removed, forgotten=0)
@@ -152,4 +153,4 @@ async def test_after_an_upgrade_publishing_goes_on_from_there(upgrade: Upgrade, 
     found = await changes(engine, since=6)
     assert found.peers == (Peer(ALICE.uuid, joined=1, revision=7, meta={**ALICES.meta, "new": "1"}),)
     assert (found.revision, found.removed) == (9, ((BOB.uuid, 9),))
-    assert await count_keys(engine) == 4
+    assert (await count(engine)).keys == 4

@@ -37,6 +37,7 @@ from tests.live.service import Sections, Service
 
 from . import broken
 from .faults import Fault
+from .flood import Flood
 
 ENGINES = ("sqlite", "postgresql", "mariadb", "galera")
 
@@ -306,7 +307,15 @@ def _faults_of_servers(servers: list[Server], workers: int, *, moves_clock: bool
         if family := chance.choice(servers).workers:
             _send(chance.choice(family), signal.SIGKILL)
 
+    flood = Flood()
+
     faults = [
+        Fault(
+            "one project floods",
+            lambda chance: flood.begin(chance.choice(servers).port, chance),
+            flood.end,
+            (0.5, 3),
+        ),
         Fault("server killed", on("server killed", Server.kill), of("server killed", Server.start), (0, 1.5)),
         Fault("server restarted", on("server restarted", Server.stop), of("server restarted", Server.start), (0, 0.5)),
         Fault("server paused", on("server paused", Server.pause), of("server paused", Server.resume), (0.3, 3)),

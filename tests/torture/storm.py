@@ -24,6 +24,7 @@ from tests.databases.run import Run, until
 from . import beds, checker
 from .clients import Ask, Client, Instance, Line, Recorder, Shelf
 from .faults import Nemesis, Struck
+from .flood import INSTANCES as FLOODING
 from .history import History, Kind, Operation, Outcome
 
 CLIENTS = 12
@@ -68,6 +69,7 @@ class World:
     def projects(self) -> dict[str, dict[str, str]]:
         """Instances by address, of each project."""
         found = {BYSTANDER.project: {BYSTANDER.address: BYSTANDER.uuid}}
+        found |= {FLOODING[0].project: {one.address: one.uuid for one in FLOODING}}
         for generation in range(self.generations):
             for number in range(INSTANCES):
                 one = self.instance(generation, number)

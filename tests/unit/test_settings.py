@@ -9,6 +9,7 @@ import pytest
 from oslo_config import cfg
 from oslo_log import _options
 
+from peerdata import cli
 from peerdata.cli import FOR_OSLO, main
 from peerdata.errors import SettingsInvalid
 from peerdata.settings import SECTIONS, NeutronSettings, Settings, differences, load, parse_address
@@ -361,6 +362,25 @@ def test_where_the_command_line_names_files_nothing_else_is_read(
     path = config(STANDALONE)
     settings = load([str(tmp_path / "default.conf")], arguments=[f"--config-file={path}"])[0]
     assert settings.identity.max_proofs == Settings().identity.max_proofs
+
+
+def test_without_arguments_the_default_file_and_directory_are_read(
+    config: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    directory = tmp_path / "peerdata.conf.d"
+    monkeypatch.setattr(cli, "DEFAULT_CONFIG_FILE", config(STANDALONE + "[limits]\nmax_wait = 1\n"))
+    monkeypatch.setattr(cli, "DEFAULT_CONFIG_DIR", str(directory))
+    assert main(["settings"]) == 0
+    assert "max_wait = 1.0\n" in capsys.readouterr().out
+    directory.mkdir()
+    (directory / "more.conf").write_text("[limits]\nmax_wait = 2\n")
+    assert main(["settings", "--debug"]) == 0
+    assert "max_wait = 2.0\n" in capsys.readouterr().out
+    assert main(["settings", f"--config-file={config(STANDALONE)}"]) == 0
+    assert "max_wait = 0.0\n" in capsys.readouterr().out
 
 
 def test_arguments_of_logging_count_over_files(config: Callable[[str], str]) -> None:

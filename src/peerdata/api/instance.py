@@ -37,13 +37,13 @@ from peerdata.errors import (
     StoreUnavailable,
     UpstreamFailed,
 )
-from peerdata.httpd.messages import Answer, Request, Settle
+from peerdata.httpd.messages import JOIN_BYTES, Answer, Request, Settle
 from peerdata.identity.interface import Document, Identity
 from peerdata.identity.proofs import refusal
 from peerdata.model import KEY_NAME, Instance
 from peerdata.repeats import Repeats
 from peerdata.service import rules
-from peerdata.service.board import Board, News, render
+from peerdata.service.board import Board, render
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.publish import Publisher
@@ -200,7 +200,7 @@ class InstanceApi:
 
     async def _route(self, request: Request, target: Target) -> Answer:
         call = target.call
-        if not await self._has_version(request, target.version):
+        if target.version != "latest" and not await self._has_version(request, target.version):
             return await self._pass_on(request)  # nova's own 404
         if call is Call.LISTING:
             return await self._list(request)
@@ -222,7 +222,7 @@ class InstanceApi:
 
     async def _has_version(self, request: Request, version: str) -> bool:
         try:
-            return version == "latest" or await self._behind.has_version(request, version)
+            return await self._behind.has_version(request, version)
         except IdentityRefused as error:
             self._log_refused(request, error.code)
             raise
@@ -374,9 +374,7 @@ class InstanceApi:
         if not target.waits:
             return await self._discovery.read(caller.project_id)
         follow = _understand_follow(target.query)
-        return await self._waiting.read(
-            caller.project_id, lambda board: bool(board.news(follow.since, follow.prefix)), follow.wait_s
-        )
+        return await self._waiting.read(caller.project_id, follow.since, follow.prefix, follow.wait_s)
 
     def _read_shared(self, target: Target, caller: Instance, board: Board) -> Answer:
         only(target.call, target.query)
@@ -389,8 +387,16 @@ class InstanceApi:
             quiet_s=self._discovery.quiet_s(board),
             chance=random.random(),  # noqa: S311 - spreads callers, keeps no secret
         )
-        body = _render_peer_data(board.news(follow.since, follow.prefix), caller, poll_after_s)
-        return Answer(200, body, account=caller.project_id)
+        head = b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":['
+        news = board.news(follow.since, follow.prefix)
+        full = news.full
+        peers = board.peers_json if full and not follow.prefix else b",".join(news.peers)
+        opening = head % (news.revision, b"true" if full else b"false", _quoted(caller.uuid), poll_after_s)
+        closing = b'],"removed":%b}' % (render(news.removed) if news.removed else b"[]")
+        if len(peers) <= JOIN_BYTES:
+            return Answer(200, b"%b%b%b" % (opening, peers, closing), account=caller.project_id)
+        # A long text is shared by all who read it, and never copied.
+        return Answer(200, (opening, peers, closing), account=caller.project_id)
 
     async def _answer_cluster(self, request: Request, target: Target, proven: Proven) -> Answer:
         caller = proven.caller
@@ -401,11 +407,12 @@ class InstanceApi:
                 raise request.fault
             return self._show(target, caller, await self._clusters.read(caller.project_id, target.cluster))
         plan, meta = rolls.understand(target.query, request.body, request.fault)
+        if meta:
+            self._publisher.check(meta)
         if roll := await self._clusters.repeat(caller, target.cluster, plan, meta=meta):
             return self._show(target, caller, roll)
         owned: Mapping[str, str] = {}
         if meta:
-            self._publisher.check(meta)
             owned = documents.owned(await self._read_document(request, target, proven))
         now = int(self._now())
         roll = await self._clusters.enter(caller, target.cluster, plan, meta=meta, owned=owned, now=now)
@@ -490,14 +497,3 @@ _follow_again = lru_cache(maxsize=1024)(_follow)
 
 _quoted = lru_cache(maxsize=4096)(render)
 """Of uuids, which are short."""
-
-
-def _render_peer_data(news: News, caller: Instance, poll_after_s: float) -> bytes:
-    return b'{"revision":%d,"full":%s,"self":%s,"poll_after_s":%.2f,"peers":[%s],"removed":%s}' % (
-        news.revision,
-        b"true" if news.full else b"false",
-        _quoted(caller.uuid),
-        poll_after_s,
-        b",".join(news.peers),
-        render(news.removed) if news.removed else b"[]",
-    )

@@ -7,7 +7,6 @@ What the calls of a cluster say: query string in, plan and keys out; and a roll 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from peerdata.api import publishing
 from peerdata.api.routes import Call, only, only_of, parameters
@@ -113,12 +112,13 @@ def render_roll(name: str, roll: Roll, caller: str, poll_after_s: float) -> byte
     return b'%s,"members":%s,%s' % (head[:-1], _render_members(roll, founders_alone), tail[1:])
 
 
-@lru_cache(maxsize=16)
 def _render_members(roll: Roll, founders_alone: bool) -> bytes:
     """What is the same for all members that poll."""
+    if (known := roll.rendered.get(founders_alone)) is not None:
+        return known
     cluster = roll.cluster
     shown = () if cluster is None else cluster.founders if founders_alone else cluster.members
-    return render(
+    rendered = roll.rendered[founders_alone] = render(
         [
             {
                 "uuid": one.uuid,
@@ -129,3 +129,4 @@ def _render_members(roll: Roll, founders_alone: bool) -> bytes:
             for one in shown
         ]
     )
+    return rendered

@@ -148,6 +148,12 @@ class Common:
         if self.closing:
             self.look_whether_empty()
 
+    def forget(self, task: asyncio.Future[Any]) -> None:
+        """*task* is done."""
+        self.tasks.discard(task)
+        if self.closing:
+            self.look_whether_empty()
+
     def look_whether_empty(self) -> None:
         """Bring ``emptied`` up to date."""
         if self.admission.open or self.tasks:

@@ -204,7 +204,7 @@ class Listener:
         )
         task = loop.create_task(self._shake_hands(opening, connection))
         common.tasks.add(task)
-        task.add_done_callback(common.tasks.discard)
+        task.add_done_callback(common.forget)
 
     async def _shake_hands(self, opening: Coroutine[Any, Any, Any], connection: Connection) -> None:
         try:
@@ -225,7 +225,8 @@ def _step(opening: Coroutine[Any, Any, Any], connection: Connection, _done: obje
         waiter = opening.send(None)
     except StopIteration:
         return
-    except OSError:
+    except Exception:
+        log.exception("a connection that was accepted could not be opened")
         connection.settle_opening()
         return
     waiter.add_done_callback(partial(_step, opening, connection))

@@ -91,7 +91,8 @@ class KeptProofs:
                 LOG.info("The store did not tell whether nova knows an instance: %s", error or "it is busy")
                 return None
             row = rows.get(instance.uuid)
-            finding = row.finding() if row else None
+            # Nova may have answered meanwhile.
+            finding = self._waiting.get(instance) or (row.finding() if row else None)
         if finding is None or finding.instance != instance:
             return None
         # Servers' clocks differ a little; one that is far ahead must not make a proof last for ever.

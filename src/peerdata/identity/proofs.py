@@ -200,11 +200,13 @@ class Proofs:
             self._kept.note(instance, known=True)
 
     def _put(self, claim: Hashable, proof: _Proof) -> None:
+        before = len(self._proofs)
         self._proofs[claim] = proof
         self._proofs.move_to_end(claim)
         while len(self._proofs) > self._most:
             self._proofs.popitem(last=False)
-        metrics.PROOFS.set(len(self._proofs))
+        if len(self._proofs) != before:
+            metrics.PROOFS.set(len(self._proofs))
 
     def _forget(self, question: Question) -> None:
         """Nova knows it no more; what this or any other server remembers from before does not count."""

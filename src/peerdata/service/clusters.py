@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 
 from peerdata import metrics
 from peerdata.errors import PeerdataError, StoreUnavailable
@@ -20,7 +21,7 @@ from peerdata.service import verdict
 from peerdata.service.history import History, NameOf
 from peerdata.service.publish import Publisher
 from peerdata.service.rolls import Rolls
-from peerdata.store import clusters
+from peerdata.store import clusters, entries
 from peerdata.store.clusters import Roll, Room
 from peerdata.store.engine import Engine
 
@@ -111,16 +112,16 @@ class Clusters:
 
     async def repeat(self, caller: Instance, name: str, plan: ClusterPlan, *, meta: Mapping[str, str]) -> Roll | None:
         """
-        What `enter` would answer, if it would change nothing; None: it would, or it would refuse.
+        What `enter` would answer, if it would change nothing; None: it would, or its keys may be refused.
 
         Most calls are of this kind, from members that wait, so they take no lock and write nothing.
 
         Raises:
-            StoreUnavailable.
+            ClusterTaken; StoreUnavailable.
         """
         roll = await self._read(caller.project_id, name)
         there = roll.cluster
-        if there is None or there.plan != plan or verdict.enter(there, plan, caller.uuid) is not there:
+        if there is None or verdict.enter(there, plan, caller.uuid) is not there:
             return None
         if not meta.items() <= roll.metas.get(caller.uuid, {}).items():
             return None
@@ -154,15 +155,17 @@ class Clusters:
         def decide(cluster: Cluster | None) -> Cluster:
             return verdict.enter(cluster or verdict.begin(plan), plan, caller.uuid)
 
-        with self._history.telling(caller, name, decide) as decision:
+        with (
+            self._publisher.settling(offer) if offer else nullcontext(),
+            self._history.telling(caller, name, decide) as decision,
+        ):
             cluster = await self._store.write(
                 lambda connection: clusters.change(
                     connection, caller.project_id, name, decision, offer=offer, entering=caller, room=self._room
                 ),
                 lane=caller.project_id,
+                look=entries.refuse(offer) if offer and self._publisher.look(offer) else None,
             )
-        if offer:
-            self._publisher.count(offer)
         assert cluster is not None
         await self._ask_of_those_awaited(cluster, caller)
         return await self._read(caller.project_id, name)  # shared with all who enter at the same time
@@ -177,8 +180,12 @@ class Clusters:
         Raises:
             NotFounder; StoreUnavailable; ServerBusy.
         """
-        there = (await self._read(caller.project_id, name)).cluster
-        if there and there.term == term and _founds_with_others(there, caller):
+        roll = await self._read(caller.project_id, name)
+        there = roll.cluster
+        # A refusal, and a repeat that changes nothing, need no lock: the roll is as it is now.
+        if there is not None and verdict.confirm(there, caller.uuid, term) == there:
+            return roll
+        if there and _founds_with_others(there, caller):
             await self._ask_of_those_awaited(there, caller, anew=True)
 
         def decide(cluster: Cluster | None) -> Cluster:

@@ -13,13 +13,14 @@ readers cost the store one round trip.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from peerdata import metrics
 from peerdata.errors import StoreUnavailable
 from peerdata.model import Changes, Entry, Instance
 from peerdata.service.board import Board
+from peerdata.service.memory import Memory
 from peerdata.store import entries
 from peerdata.store.engine import Engine
 
@@ -31,15 +32,14 @@ class Discovery:
     Args:
         store: Asked before every answer.
         clock: Seconds; only differences count.
-        max_bytes: Memory for boards, by their own estimate; the one unread for longest leaves. The last read stays.
+        memory: What boards hold counts there; the one unread for longest leaves, and is read anew when it is asked for.
     """
 
-    def __init__(self, store: Engine, clock: Callable[[], float], *, max_bytes: int) -> None:
+    def __init__(self, store: Engine, clock: Callable[[], float], memory: Memory) -> None:
         self._store = store
         self._clock = clock
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._boards: OrderedDict[str, Board] = OrderedDict()
+        self._memory = memory
+        self._boards: dict[str, Board] = {}
         self._waiting: dict[str, list[asyncio.Future[Board]]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -52,18 +52,37 @@ class Discovery:
         """
         if (board := self.peek(project_id)) is not None:
             return board
+        return await self._ask(project_id)
+
+    async def read_all(self, project_ids: Sequence[str]) -> dict[str, Board | Exception]:
+        """Each of *project_ids* as `read` gives it, or why it cannot be told; without a task for each."""
+        found: dict[str, Board | Exception] = {}
+        asked = {}
+        for project_id in project_ids:
+            if (board := self.peek(project_id)) is not None:
+                found[project_id] = board
+            else:
+                asked[project_id] = self._ask(project_id)
+        for project_id, answer in asked.items():
+            try:
+                found[project_id] = await answer
+            except Exception as error:
+                found[project_id] = error
+        return found
+
+    def _ask(self, project_id: str) -> asyncio.Future[Board]:
         answer: asyncio.Future[Board] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(project_id, []).append(answer)
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask_while_anyone_waits())
-        return await answer
+        return answer
 
     def peek(self, project_id: str) -> Board | None:
         """What `read` would give, if that can be told without waiting."""
         board = self._boards.get(project_id)
         if board is None or board.checked_at is None or board.checked_at != self._store.version():
             return None
-        self._boards.move_to_end(project_id)
+        self._memory.touch(project_id, board.size)
         return board
 
     def version(self) -> int | None:
@@ -108,28 +127,21 @@ class Discovery:
         for board in boards.values():
             board.checked_at = version
         # Only now: a board that made room for another of these would miss what its changes begin from.
-        self._make_room()
+        for project_id, board in boards.items():
+            self._memory.use(project_id, board.size, partial(self._boards.pop, project_id))
+        self._memory.report()
+        metrics.CACHED_PROJECTS.set(len(self._boards))
         return boards
 
     def _move_on(self, project_id: str, changes: Changes | None) -> Board:
-        """The project's board, with *changes*, marked as read last."""
+        """The project's board, with *changes*."""
         now = self._clock()
-        board = self._boards.pop(project_id, None)
+        board = self._boards.get(project_id)
         if board is None:
-            board = Board(now)
-        else:
-            self._bytes -= board.size
+            board = self._boards[project_id] = Board(now)
         if changes:
             board.apply(changes, now)
-        self._boards[project_id] = board
-        self._bytes += board.size
         return board
-
-    def _make_room(self) -> None:
-        while self._bytes > self._max_bytes and len(self._boards) > 1:
-            self._bytes -= self._boards.popitem(last=False)[1].size
-        metrics.CACHED_PROJECTS.set(len(self._boards))
-        metrics.CACHED_BYTES.set(self._bytes)
 
     def quiet_s(self, board: Board) -> float:
         """Seconds since this server saw the board's project change."""

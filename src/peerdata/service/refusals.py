@@ -30,13 +30,21 @@ AT_ONCE = 4
 """As many as a start script meets that goes wrong; with the late one, an instance costs one write a second."""
 
 
+AT_ONCE_OF_PROJECT = 256
+"""The same for all instances of a project together, however many of them are refused."""
+
+LATE_AT_ONCE = 16
+"""Late ones that wait for the store at a time. They share transactions, and leave the places to those that publish."""
+
+
 class Refusals:
     """
     The last refusal of each instance.
 
     Whoever is refused again and again costs the store no more than a write a second: the first few of a window are
     written at once, so that any server can tell them; of the others, and of those for which the store had no time, the
-    last, when the window ends. Until then it is told from the memory of the server that made it.
+    last, when the window ends. Until then it is told from the memory of the server that made it. A project with many
+    such instances has a bound of its own.
     """
 
     def __init__(self, store: Engine) -> None:
@@ -44,6 +52,8 @@ class Refusals:
         self._unkept = Repeats(LOG, time.monotonic)
         self._numbers: dict[Instance, int] = {}
         """How many each instance has had in this window."""
+        self._of_project: dict[str, int] = {}
+        """How many of each project were written at once in this window."""
         self._unwritten: dict[Instance, Refusal] = {}
         """The last of each instance, until it is in the store."""
         self._late: dict[Instance, Refusal] = {}
@@ -51,14 +61,24 @@ class Refusals:
         self._window: asyncio.TimerHandle | None = None
         self._writing_late: asyncio.Task[None] | None = None
 
+    def is_one_of_many(self, instance: Instance) -> bool:
+        """Whether so many refusals of the instance, or of its project, came lately that one more is no news."""
+        return (
+            self._numbers.get(instance, 0) >= AT_ONCE
+            or self._of_project.get(instance.project_id, 0) >= AT_ONCE_OF_PROJECT
+        )
+
     async def remember(self, instance: Instance, error: Mapping[str, object], call: str, *, now: int) -> None:
         """Keep what is about to be answered. A store that cannot, or not soon, must not make a refusal worse."""
         if self._window is None:
             self._window = asyncio.get_running_loop().call_later(WINDOW_S, self._end_window)
         refusal = Refusal(error, call, now)
         self._unwritten[instance] = refusal
-        number = self._numbers[instance] = self._numbers.get(instance, 0) + 1
-        late = number > AT_ONCE or not await self._write(instance, refusal)
+        late = self.is_one_of_many(instance)
+        self._numbers[instance] = self._numbers.get(instance, 0) + 1
+        if not late:
+            self._of_project[instance.project_id] = self._of_project.get(instance.project_id, 0) + 1
+            late = not await self._write(instance, refusal)
         if late and self._unwritten.get(instance) is refusal:
             self._late[instance] = refusal
 
@@ -66,9 +86,7 @@ class Refusals:
         """Whether *refusal* is kept now."""
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._store.write(
-                    lambda connection: refusals.remember(connection, instance, refusal), lane=instance.project_id
-                )
+                await self._store.write_together(refusals.remember_all, (instance, refusal), lane=instance.project_id)
         except (PeerdataError, TimeoutError) as failure:
             reason = str(failure) or "the store is busy"
             self._unkept.tell(reason, f"A refusal could not be kept: {reason}", logging.INFO)
@@ -84,6 +102,7 @@ class Refusals:
     def _end_window(self) -> None:
         self._window = None
         self._numbers.clear()
+        self._of_project.clear()
         if self._writing_late and not self._writing_late.done():
             self._window = asyncio.get_running_loop().call_later(WINDOW_S, self._end_window)
         elif self._late:
@@ -91,13 +110,16 @@ class Refusals:
             self._writing_late = asyncio.ensure_future(self._write_late(late))
 
     async def _write_late(self, late: dict[Instance, Refusal]) -> None:
-        """One after the other, so that no publish is turned away for their sake; none after one that failed."""
+        """A few at a time, so that no publish is turned away for their sake; none after one that failed."""
+        waiting = list(late.items())
         kept = True
-        for instance, refusal in late.items():
-            if self._unwritten.get(instance) is not refusal:
-                continue  # there is a later one by now
-            kept = kept and await self._write(instance, refusal)
-            self._forget(instance, refusal)
+        for start in range(0, len(waiting), LATE_AT_ONCE):
+            # Of some there is a later one by now.
+            some = [one for one in waiting[start : start + LATE_AT_ONCE] if self._unwritten.get(one[0]) is one[1]]
+            if kept:
+                kept = all(await asyncio.gather(*(self._write(*one) for one in some)))
+            for one in some:
+                self._forget(*one)
 
     async def close(self) -> None:
         """Write what is left."""

@@ -10,15 +10,13 @@ that the project has now is the roll as it is now, and whether that is so costs 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from functools import partial
 
 from peerdata.service.discover import Discovery
+from peerdata.service.memory import Memory
 from peerdata.store import clusters
 from peerdata.store.clusters import Roll
 from peerdata.store.engine import Engine
-
-MOST_BYTES = 16 * 2**20
-"""Memory for rolls, by estimate; some 20 000 members. The one unread for longest leaves; the last read stays."""
 
 _Key = tuple[str, str]
 """Project and name."""
@@ -27,12 +25,11 @@ _Key = tuple[str, str]
 class Rolls:
     """The rolls that are being read."""
 
-    def __init__(self, store: Engine, discovery: Discovery, *, max_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, store: Engine, discovery: Discovery, memory: Memory) -> None:
         self._store = store
         self._discovery = discovery
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[_Key, Roll] = OrderedDict()
+        self._memory = memory
+        self._kept: dict[_Key, Roll] = {}
         self._reading: dict[_Key, asyncio.Task[Roll]] = {}
 
     async def read(self, project_id: str, name: str) -> Roll:
@@ -46,7 +43,7 @@ class Rolls:
         key = project_id, name
         roll = self._kept.get(key)
         if roll is not None and roll.revision == board.revision:
-            self._kept.move_to_end(key)
+            self._memory.touch(key, _size(roll))
             return roll
         if (begun_before := self._reading.get(key)) is not None:
             roll = await asyncio.shield(begun_before)
@@ -64,12 +61,8 @@ class Rolls:
             roll = await self._store.read(lambda connection: clusters.read(connection, *key))
         finally:
             del self._reading[key]
-        if before := self._kept.pop(key, None):
-            self._bytes -= _size(before)
         self._kept[key] = roll
-        self._bytes += _size(roll)
-        while self._bytes > self._max_bytes and len(self._kept) > 1:
-            self._bytes -= _size(self._kept.popitem(last=False)[1])
+        self._memory.use(key, _size(roll), partial(self._kept.pop, key))
         return roll
 
     async def close(self) -> None:
@@ -81,7 +74,5 @@ class Rolls:
 
 
 def _size(roll: Roll) -> int:
-    """Bytes of memory, about."""
-    members = len(roll.cluster.members) if roll.cluster else 0
-    texts = sum(len(key) + len(value) + 120 for meta in roll.metas.values() for key, value in meta.items())
-    return 500 + 400 * members + texts
+    """Bytes of memory, about; with what was rendered of it."""
+    return roll.size + sum(map(len, roll.rendered.values()))

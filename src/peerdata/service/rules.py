@@ -7,10 +7,10 @@ Pure decisions: what may be published, and when to ask again. No store, no clock
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from peerdata.errors import KeyInvalid, KeyTaken, MetaEmpty, QuotaReached, ValueInvalid, ValueTooLong
-from peerdata.model import KEY_NAME, Entry, Quota
+from peerdata.model import KEY_NAME, Entry, Quota, Usage
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -59,7 +59,7 @@ def decide_publish(
     offered: Mapping[str, str],
     *,
     shared: bool,
-    project_keys: int,
+    project: Usage,
     quota: Quota,
 ) -> tuple[Entry, ...]:
     """
@@ -70,15 +70,15 @@ def decide_publish(
         owned: What the owner set through nova under the same names, by key; counts as set, unshared.
         offered: What the call wants to set; passed `check_meta`.
         shared: The sharing of the whole call.
-        project_keys: How many keys the project holds.
-        quota: How many the instance and the project may hold.
+        project: What the project holds.
+        quota: What the instance and the project may hold.
 
     Returns:
         What to store; nothing where everything offered is set already, just so.
 
     Raises:
         KeyTaken: a key holds another value or has another sharing.
-        QuotaReached: the new keys would be too many.
+        QuotaReached: the new keys would be too many, or too long together.
     """
     new = []
     for key, value in sorted(offered.items()):
@@ -103,19 +103,39 @@ def decide_publish(
             )
     if not new:
         return ()
+    _check_quota(existing, new, project, quota)
+    return tuple(new)
+
+
+def _check_quota(existing: Mapping[str, Entry], new: Sequence[Entry], project: Usage, quota: Quota) -> None:
     if len(existing) + len(new) > quota.keys_per_instance:
         raise QuotaReached(
             f"the instance has {len(existing)} keys and may have {quota.keys_per_instance}: {len(new)} more do not fit",
             limit=quota.keys_per_instance,
             scope="instance",
         )
-    if project_keys + len(new) > quota.keys_per_project:
+    if project.keys + len(new) > quota.keys_per_project:
         raise QuotaReached(
-            f"the project has {project_keys} keys and may have {quota.keys_per_project}: {len(new)} more do not fit",
+            f"the project has {project.keys} keys and may have {quota.keys_per_project}: {len(new)} more do not fit",
             limit=quota.keys_per_project,
             scope="project",
         )
-    return tuple(new)
+    more = sum(entry.bytes for entry in new)
+    held = sum(entry.bytes for entry in existing.values())
+    if held + more > quota.bytes_per_instance:
+        raise QuotaReached(
+            f"the keys and values of the instance have {held} bytes and may have {quota.bytes_per_instance}: {more} "
+            "more do not fit",
+            limit=quota.bytes_per_instance,
+            scope="instance_bytes",
+        )
+    if project.bytes + more > quota.bytes_per_project:
+        raise QuotaReached(
+            f"the keys and values of the project have {project.bytes} bytes and may have {quota.bytes_per_project}: "
+            f"{more} more do not fit",
+            limit=quota.bytes_per_project,
+            scope="project_bytes",
+        )
 
 
 POLL_LEAST_S = 2.0

@@ -11,7 +11,7 @@ microseconds; else it is one question, however many wait and however many projec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from peerdata import metrics
@@ -21,13 +21,13 @@ from peerdata.service.discover import Discovery
 LOOK_S = 0.1
 """Seconds between two looks: how late a change wakes whoever waits for it, at worst."""
 
-Tells = Callable[[Board], bool]
-"""Whether a board holds what its reader waits for."""
-
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    tells: Tells
+    since: int
+    prefix: str
+    seen: int
+    """The revision up to which there is nothing to tell it."""
     woken: asyncio.Future[Board]
 
 
@@ -53,20 +53,23 @@ class Waiting:
         self._last_look: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def read(self, project_id: str, tells: Tells, seconds: float) -> Board:
+    async def read(self, project_id: str, since: int | None, prefix: str, seconds: float) -> Board:
         """
-        The project as it is once *tells* is true of it, or after *seconds*, or at once where nobody may wait.
+        The project as it is once it has news for such a reader, or after *seconds*, or at once where nobody may wait.
 
         Whatever it is, it is as new as what `Discovery.read` would give now.
+
+        Args:
+            since, prefix: As for `Board.news`.
 
         Raises:
             StoreUnavailable: it cannot be told, also if that is so only after some waiting.
         """
         board = await self._discovery.read(project_id)
         seconds = min(seconds, self._most_s)
-        if seconds <= 0 or tells(board) or not self._has_room(project_id):
+        if seconds <= 0 or since is None or board.news(since, prefix) or not self._has_room(project_id):
             return board
-        waiter = _Waiter(tells, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(since, prefix, board.revision, asyncio.get_running_loop().create_future())
         self._enter(project_id, waiter)
         try:
             async with asyncio.timeout(seconds):
@@ -109,19 +112,47 @@ class Waiting:
             self._looking = None
 
     async def _look(self) -> None:
-        """Wake all whose project tells what they wait for; or those for whom it cannot be told."""
-        project_ids = list(self._waiters)
-        boards = await asyncio.gather(*map(self._discovery.read, project_ids), return_exceptions=True)
-        for project_id, board in zip(project_ids, boards, strict=True):
-            for waiter in self._waiters.get(project_id, ()):
-                if waiter.woken.done():
-                    continue
-                if isinstance(board, BaseException):
-                    waiter.woken.set_exception(board)
-                elif self._closed or waiter.tells(board):
-                    waiter.woken.set_result(board)
+        """Wake all whose project has news for them; or those for whom it cannot be told."""
+        outcomes = await self._discovery.read_all(list(self._waiters))
+        for project_id, board in outcomes.items():
+            waiters = self._waiters.get(project_id, ())
+            if isinstance(board, Exception) or self._closed:
+                _wake(waiters, board)
+            else:
+                _wake(_whom_it_concerns(waiters, board), board)
 
     def close(self) -> None:
         """Let nobody wait any more, and wake everybody, as soon as the store has been asked once more."""
         self._closed = True
         self._last_look = asyncio.ensure_future(self._look())
+
+
+def _whom_it_concerns(waiters: Iterable[_Waiter], board: Board) -> list[_Waiter]:
+    """
+    Those for whom *board* has news. What changed is looked at once for each prefix, however many wait.
+
+    Up to the revision that a waiter has seen there was nothing for it, so only what came later counts.
+    """
+    found = []
+    told: dict[tuple[int, str], bool] = {}
+    for waiter in waiters:
+        if waiter.seen == board.revision:
+            continue
+        asked = waiter.seen, waiter.prefix
+        if (news := told.get(asked)) is None:
+            news = told[asked] = bool(board.news(*asked))
+        # Of removals that are forgotten by now it is not known whether they concern it.
+        if news or waiter.since < board.forgotten:
+            found.append(waiter)
+        waiter.seen = board.revision
+    return found
+
+
+def _wake(waiters: Iterable[_Waiter], outcome: Board | Exception) -> None:
+    for waiter in waiters:
+        if waiter.woken.done():
+            continue
+        if isinstance(outcome, Exception):
+            waiter.woken.set_exception(outcome)
+        else:
+            waiter.woken.set_result(outcome)

@@ -41,7 +41,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -96,6 +95,7 @@ class _Job:
     call: Any
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    look: WorkForAll[Any, Any] | None = None
     begun: bool = False
     given_up: bool = False
 
@@ -140,7 +140,7 @@ class Engine:
             sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False).cursor() if path else None
         )
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
-        self._lanes = Lanes(self._settle_group, writers)
+        self._lanes = Lanes(self._settle_group, writers, max_waiting=max_waiting_writes)
         self._closing = False
         self._opened = opened
 
@@ -204,7 +204,7 @@ class Engine:
     def _watched(self, connection: Connection) -> AbstractContextManager[None]:
         return nullcontext() if self._file else self._watchdog.over(connection)
 
-    async def write(self, work: Work[T], lane: str = "") -> T:
+    async def write(self, work: Work[T], lane: str = "", look: WorkForAll[Work[T], T | None] | None = None) -> T:
         """
         Run *work* in a transaction that is durable when this returns, together with other work of its *lane*.
 
@@ -215,15 +215,19 @@ class Engine:
         Args:
             work: Gets the connection.
             lane: The project whose row *work* locks first; work of different lanes goes side by side where it can.
+                Where it cannot, each has its turn.
+            look: As for `write_together`.
 
         Raises:
             StoreUnavailable: nothing of it was stored, unless the message says that it is not known.
-            ServerBusy: too many wait already; nothing of it was begun.
+            ServerBusy: too many wait already, most of them of this project; nothing of it was begun.
             PeerdataError: what *work* itself raised.
         """
-        return await self.write_together(_one_by_one, work, lane)
+        return await self.write_together(_one_by_one, work, lane, look)
 
-    async def write_together(self, work: WorkForAll[C, T], call: C, lane: str = "") -> T:
+    async def write_together(
+        self, work: WorkForAll[C, T], call: C, lane: str = "", look: WorkForAll[C, T | None] | None = None
+    ) -> T:
         """
         Do *call* with *work*, at once with the calls of others who wait beside it for the same *work*.
 
@@ -232,17 +236,19 @@ class Engine:
                 whatever it raises is no call's, and is tried again with each by itself.
             call: What *work* is to do here.
             lane: As for `write`.
+            look: Asked before *work*, in a read-only snapshot that began after this call and takes no lock. A call for
+                which it gives an outcome or a refusal is settled by that; the others go on to *work*.
 
         Raises:
             StoreUnavailable, ServerBusy: as `write` does.
-            PeerdataError: the refusal that *work* returned for this call.
+            PeerdataError: the refusal that *work* or *look* returned for this call.
         """
         self._check_opened()
-        if len(self._lanes) >= self._max_waiting:
-            raise ServerBusy(f"{self._max_waiting} calls wait for the store already; try again in a moment")
         loop = asyncio.get_running_loop()
-        job = _Job(work, call, loop.create_future(), loop)
-        self._lanes.put("" if self._one_lane else lane, job)
+        job = _Job(work, call, loop.create_future(), loop, look)
+        if displaced := self._lanes.put("" if self._one_lane else lane, lane, job):
+            busy = f"{self._max_waiting} calls wait for the store, and this project has most of them; try again soon"
+            _settle([(displaced, ServerBusy(busy))])
         deadline = loop.call_later(self._deadline_s, job.expire)
         try:
             # A caller that goes away cancels this future, and not what is about to be settled.
@@ -251,27 +257,44 @@ class Engine:
         finally:
             deadline.cancel()
 
-    def _settle_group(self, group: list[_Job]) -> None:
-        """Settle every job of *group*: in one transaction, or, where one of them breaks it, each in its own."""
-        group = [job for job in group if job.begun or job.begin()]
-        if not group:
-            return
+    def _settle_group(self, group: list[_Job], go_on: Callable[[], None] | None) -> None:
+        """Settle every job of *group* in this thread, and let the loop know of it."""
+        group = [job for job in group if job.begin()]
+        settled = list(zip(group, self._outcomes(group), strict=True))
+        try:
+            # Once for all: waking the loop costs more than settling a call.
+            group[0].loop.call_soon_threadsafe(_settle, settled, go_on)
+        except (IndexError, RuntimeError):  # nobody waits any more; or the loop has ended
+            if go_on:
+                go_on()
+
+    def _outcomes(self, group: list[_Job]) -> list[Any]:
+        """What comes of each of *group*: in one transaction, or, where one of them breaks it, each in its own."""
         try:
             if self._closing:
                 raise StoreUnavailable("the service is stopping; nothing was stored, try again")
-            outcomes = self._run(group)
+            outcomes = self._look(group)
+            undecided = [place for place, outcome in enumerate(outcomes) if outcome is None]
+            if undecided:
+                written = self._run([group[place] for place in undecided])
+                for place, outcome in zip(undecided, written, strict=True):
+                    outcomes[place] = outcome
+            return outcomes
         except Exception as error:
             if len(group) > 1 and not isinstance(error, StoreUnavailable):
-                for job in group:
-                    self._settle_group([job])
-                return
-            outcomes = [error] * len(group)
-        settled = list(zip(group, outcomes, strict=True))
-        try:
-            # Once for all: waking the loop costs more than settling a call.
-            group[0].loop.call_soon_threadsafe(_settle, settled)
-        except RuntimeError:  # the loop has ended, and nobody waits any more
-            LOG.debug("Writes were settled after their callers had gone")
+                return [outcome for job in group for outcome in self._outcomes([job])]
+            return [error] * len(group)
+
+    def _look(self, group: list[_Job]) -> list[Any]:
+        """What a read can tell of the outcomes; None where it cannot."""
+        outcomes: list[Any] = [None] * len(group)
+        looking = [place for place, job in enumerate(group) if job.look]
+        if looking:
+            calls = [(group[place].look, group[place].call) for place in looking]
+            found = self._read(lambda connection: _do(calls, connection))
+            for place, outcome in zip(looking, found, strict=True):
+                outcomes[place] = outcome
+        return outcomes
 
     @measured("write")
     def _run(self, group: list[_Job]) -> list[Any]:
@@ -289,7 +312,7 @@ class Engine:
                     self._watched(connection),
                     connection.begin() as transaction,
                 ):
-                    outcomes = _do(group, connection)
+                    outcomes = _do([(job.work, job.call) for job in group], connection)
                     committing = True
                     transaction.commit()
                 return outcomes
@@ -355,11 +378,19 @@ def _give_up(error: Exception, *, commit_lost: bool) -> NoReturn:
         raise StoreUnavailable(NOT_KNOWN) from unavailable
 
 
-def _do(group: list[_Job], connection: Connection) -> list[Any]:
-    """The outcomes of *group*; those that stand side by side and want the same are done together."""
-    outcomes: list[Any] = []
-    for work, jobs in groupby(group, key=lambda job: job.work):
-        outcomes += work(connection, [job.call for job in jobs])
+def _do(calls: Sequence[tuple[Any, Any]], connection: Connection) -> list[Any]:
+    """
+    The outcomes of (work, call) each; those that want the same work are done together.
+
+    None of them has been answered yet, so they have no order among them that anybody could tell.
+    """
+    by_work: dict[WorkForAll[Any, Any], list[int]] = {}
+    for place, (work, _) in enumerate(calls):
+        by_work.setdefault(work, []).append(place)
+    outcomes: list[Any] = [None] * len(calls)
+    for work, places in by_work.items():
+        for place, outcome in zip(places, work(connection, [calls[place][1] for place in places]), strict=True):
+            outcomes[place] = outcome
     return outcomes
 
 
@@ -374,7 +405,7 @@ def _one_by_one(connection: Connection, works: Sequence[Work[T]]) -> list[T | Pe
     return outcomes
 
 
-def _settle(settled: list[tuple[_Job, Any]]) -> None:
+def _settle(settled: list[tuple[_Job, Any]], go_on: Callable[[], None] | None = None) -> None:
     for job, outcome in settled:
         if job.done.done():  # the caller has gone, or was told that it takes too long
             continue
@@ -382,3 +413,5 @@ def _settle(settled: list[tuple[_Job, Any]]) -> None:
             job.done.set_exception(outcome)
         else:
             job.done.set_result(outcome)
+    if go_on:
+        asyncio.get_running_loop().call_soon(go_on)  # behind the callers, which have just been woken

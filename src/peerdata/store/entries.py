@@ -20,14 +20,18 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Dialect,
     Insert,
+    LargeBinary,
     Row,
     Select,
     Table,
     Update,
     bindparam,
+    case,
+    cast,
     delete,
     func,
     insert,
@@ -39,7 +43,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from peerdata.errors import PeerdataError
-from peerdata.model import Changes, Entry, Instance, Peer
+from peerdata.model import Changes, Entry, Instance, Peer, Usage
 from peerdata.store import schema
 from peerdata.store.database import POSTGRESQL, SQLITE
 
@@ -49,22 +53,26 @@ REMOVALS_KEPT = 1000
 CHANGES_A_SECOND = 2**20
 """More than a project ever sees, so that no revision is above the seconds since 1970 times this."""
 
-Decide = Callable[[Mapping[str, Entry], int], tuple[Entry, ...]]
-"""(the instance's entries by key, number of keys in the project) -> new entries, or raises."""
+Decide = Callable[[Mapping[str, Entry], Usage], tuple[Entry, ...]]
+"""(the instance's entries by key, what the project holds) -> new entries, or raises."""
 
 _project, _instance, _entry, _removal = schema.project, schema.instance, schema.entry, schema.removal
 _restoration = schema.restoration
 
-_LOCK_PROJECTS = (
-    select(_project.c.project_id, _project.c.revision, _project.c.entries)
-    .where(_project.c.project_id.in_(bindparam("project_ids", expanding=True)))
-    .order_by(_project.c.project_id)  # so that two who lock several do not wait for each other
-    .with_for_update()  # SQLite has the lock since the transaction began, and leaves this out
-)
+_READ_PROJECTS = select(
+    _project.c.project_id, _project.c.revision, _project.c.entries, _project.c.bytes, _project.c.bytes_at
+).where(_project.c.project_id.in_(bindparam("project_ids", expanding=True)))
+# In one order, so that two who lock several do not wait for each other. SQLite has the lock since the transaction
+# began, and leaves FOR UPDATE out.
+_LOCK_PROJECTS = _READ_PROJECTS.order_by(_project.c.project_id).with_for_update()
 _INSERT_ENTRY = insert(_entry)
 _INSERT_INSTANCE = insert(_instance)
 _ADVANCE_PROJECT = update(_project).where(_project.c.project_id == bindparam("of_project"))
-_ADVANCE_BY_ONE = _ADVANCE_PROJECT.values(revision=_project.c.revision + 1)
+_ADVANCE_BY_ONE = _ADVANCE_PROJECT.ordered_values(
+    # In this order: MariaDB goes on with what it has just set.
+    (_project.c.bytes_at, case((_project.c.bytes_at == _project.c.revision, _project.c.revision + 1), else_=-1)),
+    (_project.c.revision, _project.c.revision + 1),
+)
 _SHARE_MORE = (
     update(_instance)
     .where(_instance.c.project_id == bindparam("of_project"), _instance.c.uuid == bindparam("of_uuid"))
@@ -127,6 +135,23 @@ class _Project:
 
     revision: int
     entries: int
+    bytes: int | None
+    """None: not known, see `_count_uncounted`."""
+
+    def usage(self) -> Usage:
+        """What it holds; counted by now."""
+        assert self.bytes is not None
+        return Usage(self.entries, self.bytes)
+
+    def add(self, new: Sequence[Entry]) -> None:
+        """Move on by one change."""
+        self.revision += 1
+        self.entries += len(new)
+        if self.bytes is not None:
+            self.bytes += sum(entry.bytes for entry in new)
+
+
+_NOTHING = _Project(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +188,19 @@ def publish_all(connection: Connection, offers: Sequence[Offer]) -> list[dict[st
         For each offer the entries of its instance as they are then, by key; or why it was refused.
     """
     projects = _lock_projects(connection, {offer.instance.project_id for offer in offers})
+    _count_uncounted(connection, projects)
     entries = _read_entries(connection, {offer.instance for offer in offers})
     outcomes: list[dict[str, Entry] | PeerdataError] = []
     accepted: list[_Accepted] = []
     for offer in offers:
         project, existing = projects[offer.instance.project_id], entries[offer.instance]
         try:
-            new = offer.decide(existing, project.entries)
+            new = offer.decide(existing, project.usage())
         except PeerdataError as refusal:
             outcomes.append(refusal)
             continue
         if new:
-            project.revision += 1
-            project.entries += len(new)
+            project.add(new)
             accepted.append(_Accepted(offer, new, project.revision, known=bool(existing)))
             entries[offer.instance] = existing | {entry.key: entry for entry in new}
         outcomes.append(entries[offer.instance])
@@ -185,6 +210,42 @@ def publish_all(connection: Connection, offers: Sequence[Offer]) -> list[dict[st
         _add(connection, accepted)
         _touch(connection, accepted)
     return outcomes
+
+
+def judge_all(connection: Connection, offers: Sequence[Offer]) -> list[dict[str, Entry] | PeerdataError | None]:
+    """
+    What `publish_all` would give for offers that change nothing, told from a read, by two statements.
+
+    Entries are set once. So an offer that changes nothing in a snapshot that began after it came, or is refused in it,
+    is decided by that, as if it had been the next to have the lock.
+
+    Returns:
+        As `publish_all`; None: something in the offer is new, and it must be published.
+    """
+    project_ids = {offer.instance.project_id for offer in offers}
+    projects = _read_projects(connection, _READ_PROJECTS, project_ids)
+    _count_uncounted(connection, projects)
+    found = _read_entries(connection, {offer.instance for offer in offers})
+    outcomes: list[dict[str, Entry] | PeerdataError | None] = []
+    for offer in offers:
+        existing = found[offer.instance]
+        try:
+            new = offer.decide(existing, projects.get(offer.instance.project_id, _NOTHING).usage())
+        except PeerdataError as refusal:
+            outcomes.append(refusal)
+        else:
+            outcomes.append(None if new else existing)
+    return outcomes
+
+
+def refuse(offer: Offer) -> Callable[[Connection, Sequence[object]], list[PeerdataError | None]]:
+    """What tells from a read whether *offer*, which is part of another call, will be refused; that settles the call."""
+
+    def look(connection: Connection, _calls: Sequence[object]) -> list[PeerdataError | None]:
+        (outcome,) = judge_all(connection, (offer,))
+        return [outcome if isinstance(outcome, PeerdataError) else None]
+
+    return look
 
 
 def lock_project(connection: Connection, project_id: str) -> None:
@@ -212,19 +273,44 @@ def _read_first_revision(connection: Connection) -> int:
 def _lock_projects(connection: Connection, project_ids: Collection[str]) -> dict[str, _Project]:
     """The projects by id, which nobody else changes before this transaction ends."""
 
-    def lock(which: Collection[str]) -> dict[str, _Project]:
-        rows = connection.execute(_LOCK_PROJECTS, {"project_ids": list(which)})
-        return {project_id: _Project(revision, entries) for project_id, revision, entries in rows}
-
-    locked = lock(project_ids)
+    locked = _read_projects(connection, _LOCK_PROJECTS, project_ids)
     if missing := sorted(set(project_ids) - locked.keys()):
         first = _read_first_revision(connection)
-        blank = {"revision": first, "entries": 0, "forgotten": first}
+        blank = {"revision": first, "entries": 0, "forgotten": first, "bytes": 0, "bytes_at": first}
         connection.execute(
             _insert_unless_there(connection, _project), [{"project_id": project_id, **blank} for project_id in missing]
         )
-        locked |= lock(missing)
+        locked |= _read_projects(connection, _LOCK_PROJECTS, missing)
     return locked
+
+
+def _read_projects(connection: Connection, statement: Select[Any], project_ids: Collection[str]) -> dict[str, _Project]:
+    """Those of *project_ids* that are there."""
+    found = {}
+    for project_id, revision, entries, size, counted_at in connection.execute(
+        statement, {"project_ids": list(project_ids)}
+    ):
+        found[project_id] = _Project(revision, entries, size if counted_at == revision else None)
+    return found
+
+
+def _count_uncounted(connection: Connection, projects: Mapping[str, _Project]) -> None:
+    """Find out what those hold that were changed by somebody who does not count bytes."""
+    for project_id, project in projects.items():
+        if project.bytes is None:
+            project.bytes = _count_bytes(connection, _entry.c.project_id == project_id)
+
+
+def _count_bytes(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Of the keys and values of *which* entries, as `Entry.bytes` counts them."""
+
+    def octets(column: ColumnElement[str]) -> ColumnElement[int]:
+        if connection.dialect.name == SQLITE:  # has octet_length only since 3.43
+            return func.length(cast(column, LargeBinary))
+        return func.octet_length(column)
+
+    counted = select(func.coalesce(func.sum(octets(_entry.c.key) + octets(_entry.c.value)), 0)).where(which)
+    return int(connection.execute(counted).scalar_one())
 
 
 def _insert_unless_there(connection: Connection, table: Table) -> Insert:
@@ -238,7 +324,13 @@ def _insert_unless_there(connection: Connection, table: Table) -> Insert:
 
 def _advance(connection: Connection, projects: Mapping[str, _Project]) -> None:
     rows = [
-        {"of_project": project_id, "revision": project.revision, "entries": project.entries}
+        {
+            "of_project": project_id,
+            "revision": project.revision,
+            "entries": project.entries,
+            "bytes": project.bytes or 0,
+            "bytes_at": -1 if project.bytes is None else project.revision,
+        }
         for project_id, project in projects.items()
     ]
     _execute_many(connection, _ADVANCE_PROJECT, rows)
@@ -308,13 +400,23 @@ def _read_entries(connection: Connection, instances: Collection[Instance]) -> di
     wanted = list(found)
     # A statement for each power of two is enough; the last instance fills what is left over.
     wanted += wanted[-1:] * ((1 << (len(wanted) - 1).bit_length()) - len(wanted))
-    parameters = {}
-    for place, instance in enumerate(wanted):
-        parameters[f"project_id_{place}"] = instance.project_id
-        parameters[f"uuid_{place}"] = instance.uuid
-    for project_id, uuid, key, value, shared in connection.execute(_read_entries_of(len(wanted)), parameters):
-        found[Instance(uuid, project_id)][key] = Entry(key, value, shared)
+    sql, named = _compile_read_entries(len(wanted), connection.dialect)
+    parameters: Any = [text for instance in wanted for text in (instance.project_id, instance.uuid)]
+    parameters = dict(zip(named, parameters, strict=True)) if named else tuple(parameters)
+    for project_id, uuid, key, value, shared in connection.exec_driver_sql(sql, parameters):
+        found[Instance(uuid, project_id)][key] = Entry(key, value, bool(shared))
     return found
+
+
+@lru_cache
+def _compile_read_entries(number: int, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    """Its SQL, and how the parameters are called where the driver does not count them. See `_execute_many`."""
+    compiled: Any = _read_entries_of(number).compile(dialect=dialect)
+    names = tuple(f"{what}_{place}" for place in range(number) for what in ("project_id", "uuid"))
+    if compiled.positional:
+        assert tuple(compiled.positiontup) == names
+        return str(compiled), ()
+    return str(compiled), names
 
 
 def read_news(connection: Connection, project_ids: Sequence[str], known: Mapping[str, int]) -> dict[str, Changes]:
@@ -370,6 +472,7 @@ def remove(connection: Connection, instance: Instance) -> int:
     project_id, uuid = instance.project_id, instance.uuid
     projects = _lock_projects(connection, (project_id,))
     project = projects[project_id]
+    size = _count_bytes(connection, (_entry.c.project_id == project_id) & (_entry.c.uuid == uuid))
     gone = connection.execute(delete(_entry).where(_entry.c.project_id == project_id, _entry.c.uuid == uuid)).rowcount
     if not gone:
         return 0
@@ -378,6 +481,8 @@ def remove(connection: Connection, instance: Instance) -> int:
     connection.execute(delete(_instance).where(this))
     project.revision += 1
     project.entries -= gone
+    if project.bytes is not None:
+        project.bytes -= size
     _advance(connection, projects)
     if joined:  # nobody ever saw one that shared nothing
         connection.execute(insert(_removal), {"project_id": project_id, "revision": project.revision, "uuid": uuid})
@@ -418,7 +523,11 @@ def restart_revisions(connection: Connection, *, now: int) -> int:
     # The second is for a clock that was set back.
     first = max(now * CHANGES_A_SECOND, reached + CHANGES_A_SECOND)
     connection.execute(insert(_restoration), {"revision": first})
-    return connection.execute(update(_project).values(revision=first, forgotten=first)).rowcount
+    counted = case((_project.c.bytes_at == _project.c.revision, first), else_=-1)
+    everything = update(_project).ordered_values(
+        (_project.c.bytes_at, counted), (_project.c.revision, first), (_project.c.forgotten, first)
+    )
+    return connection.execute(everything).rowcount
 
 
 def list_instances(connection: Connection) -> list[tuple[str, str, int, int]]:

@@ -29,6 +29,10 @@ project = Table(
     Column("revision", BigInteger, nullable=False),  # of the last accepted change; grows by one with each
     Column("entries", Integer, nullable=False),  # how many entries the project has, for its quota
     Column("forgotten", BigInteger, nullable=False),  # revision up to which removals are no longer kept
+    Column("bytes", BigInteger, nullable=False, server_default="0"),  # of keys and values as UTF-8, for its quota
+    # The revision up to which `bytes` was counted. A version that does not know the two moves the revision on without
+    # it; then it is counted anew.
+    Column("bytes_at", BigInteger, nullable=False, server_default="-1"),
     sqlite_with_rowid=False,
 )
 

@@ -18,6 +18,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -198,15 +199,19 @@ class Nova:
         question = Question(method, wire, caller, project, shared, limit_s, now, [waiter])
         if self._next_look is None:
             self._keep_looking()
+        self._enter(question)
+        return question
+
+    def _enter(self, question: Question[Outcome]) -> None:
+        """Ask at once, or let *question* wait, or reject it."""
         if self._queue.begin(question):
             self._send(question)
-            return question
+            return
         for rejected in self._queue.add(question):
             busy = ServerBusy("too much waits for nova already; try again in a moment")
             self._repeats.warn(ServerBusy, f"Too much waits for nova, [nova] max_queued_bytes: {_show(rejected)}")
             self._settle(rejected.waiters, busy)
         self._send_next()
-        return question
 
     def _withdraw(self, question: Question[Outcome], settle: Settle) -> None:
         """One who waited does not any more; what nobody waits for is given up."""
@@ -298,6 +303,9 @@ class Nova:
             self._keep_looking()
 
     def _give_up(self, question: Question[Outcome], now: float) -> None:
+        """Nova's time is over; for those who joined since it was asked, it is asked once more."""
+        joined = [waiter for waiter in question.waiters if waiter.since > question.sent_at]
+        question.waiters = [waiter for waiter in question.waiters if waiter.since <= question.sent_at]
         limit_s = question.limit_s
         self._connections.abandon(question.exchange)
         self._seconds.observe("silent", now - question.sent_at)
@@ -305,6 +313,8 @@ class Nova:
         self._finish(
             question, UpstreamSilent(f"nova did not answer within {limit_s:g} s; try again", timeout_s=limit_s)
         )
+        if joined:
+            self._enter(replace(question, since=joined[0].since, waiters=joined))
 
 
 class _Seconds:

@@ -193,7 +193,8 @@ class Queue(Generic[T]):
         rejected: list[Question[T]] = []
         while self._bytes + question.size > self._max_bytes:
             of_project = self._bytes_of.get(question.project, 0) + question.size
-            if of_project > self._max_bytes // (len(self._bytes_of.keys() | {question.project})):
+            projects = len(self._bytes_of) + (question.project not in self._bytes_of)
+            if of_project > self._max_bytes // projects:  # so it has the most, or nobody has more
                 return [*rejected, question]
             largest = max(self._bytes_of, key=self._bytes_of.__getitem__)
             last = self._projects[largest][-1]

@@ -15,7 +15,7 @@ from peerdata.errors import (
     ValueInvalid,
     ValueTooLong,
 )
-from peerdata.model import KEY_NAME, PREFIX, Entry, Quota
+from peerdata.model import KEY_NAME, PREFIX, Entry, Quota, Usage
 from peerdata.service.rules import POLL_LEAST_S, check_meta, decide_publish, poll_after_s, printable
 
 ROOMY = Quota(keys_per_instance=128, keys_per_project=20_000)
@@ -140,7 +140,7 @@ def decide(
     project_keys: int = 2,
     quota: Quota = ROOMY,
 ) -> tuple[Entry, ...]:
-    return decide_publish(existing, owned or {}, offered, shared=shared, project_keys=project_keys, quota=quota)
+    return decide_publish(existing, owned or {}, offered, shared=shared, project=Usage(project_keys, 0), quota=quota)
 
 
 def test_new_keys_are_accepted_in_alphabetical_order_with_the_sharing_of_the_call() -> None:
@@ -231,6 +231,40 @@ def test_quotas_count_the_keys_that_would_be_added(
         decide(offered, project_keys=project_keys, quota=quota)
     assert refused.value.facts["scope"] == scope
     assert refused.value.facts["limit"] == (keys_per_instance if scope == "instance" else keys_per_project)
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_instance", "bytes_per_project", "offered", "scope"),
+    [
+        (8, 100, {"a": "1"}, "instance_bytes"),
+        (9, 100, {"a": "1"}, None),
+        (9, 100, {"a": "ü"}, "instance_bytes"),
+        (10, 100, {"a": "ü"}, None),
+        (11, 100, {"a": "🙂"}, "instance_bytes"),
+        (12, 100, {"a": "🙂"}, None),
+        (100, 41, {"a": "1"}, "project_bytes"),
+        (100, 42, {"a": "1"}, None),
+        (100, 42, {"a": "1", "b": ""}, "project_bytes"),
+        (1, 1, {"quiet": "1"}, None),
+        (1, 1, {"a": "1"}, "instance_bytes"),
+    ],
+)
+def test_quotas_count_bytes_of_keys_and_values_as_utf8(
+    bytes_per_instance: int, bytes_per_project: int, offered: dict[str, str], scope: str | None
+) -> None:
+    held = {"quiet": Entry("quiet", "1", shared=True), "k": Entry("k", "", shared=True)}
+    quota = Quota(10, 10, bytes_per_instance, bytes_per_project)
+
+    def ask() -> None:
+        decide_publish(held, {}, offered, shared=True, project=Usage(keys=2, bytes=40), quota=quota)
+
+    if scope is None:
+        ask()
+        return
+    with pytest.raises(QuotaReached, match="bytes") as refused:
+        ask()
+    assert refused.value.facts["scope"] == scope
+    assert refused.value.facts["limit"] == (bytes_per_instance if scope == "instance_bytes" else bytes_per_project)
 
 
 def test_the_owners_keys_do_not_use_up_the_instances_quota() -> None:

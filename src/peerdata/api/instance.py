@@ -392,7 +392,7 @@ class InstanceApi:
         full = news.full
         peers = board.peers_json if full and not follow.prefix else b",".join(news.peers)
         opening = head % (news.revision, b"true" if full else b"false", _quoted(caller.uuid), poll_after_s)
-        closing = b'],"removed":%b}' % (render(news.removed) if news.removed else b"[]")
+        closing = b'],"removed":%b}\n' % (render(news.removed) if news.removed else b"[]")
         if len(peers) <= JOIN_BYTES:
             return Answer(200, b"%b%b%b" % (opening, peers, closing), account=caller.project_id)
         # A long text is shared by all who read it, and never copied.

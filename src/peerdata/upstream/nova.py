@@ -196,7 +196,7 @@ class Nova:
         if shared and (same := self._queue.find(caller, wire)):
             same.waiters.append(waiter)
             return same
-        question = Question(method, wire, caller, project, shared, limit_s, now, [waiter])
+        question = Question(method, wire, caller, project, shared, limit_s, limit_s, now, [waiter])
         if self._next_look is None:
             self._keep_looking()
         self._enter(question)
@@ -268,6 +268,8 @@ class Nova:
             what, kind = error.message, error.message
         elif isinstance(error, OSError):
             what, kind = _name(error), _name(error)
+        elif isinstance(error, UnicodeError):  # a host that is no name, as the resolver's encoding finds
+            what, kind = f"the host of metadata_url is not a name: {error}", "host"
         else:
             return error  # a defect, which is logged under its request id
         self._repeats.warn(kind, f"Nova failed ({self._shown}): {_show(question)}: {what}")
@@ -303,7 +305,7 @@ class Nova:
             self._keep_looking()
 
     def _give_up(self, question: Question[Outcome], now: float) -> None:
-        """Nova's time is over; for those who joined since it was asked, it is asked once more."""
+        """Nova's time is over; for those who joined since it was asked, it is asked once more, within their own time."""
         joined = [waiter for waiter in question.waiters if waiter.since > question.sent_at]
         question.waiters = [waiter for waiter in question.waiters if waiter.since <= question.sent_at]
         limit_s = question.limit_s
@@ -314,7 +316,8 @@ class Nova:
             question, UpstreamSilent(f"nova did not answer within {limit_s:g} s; try again", timeout_s=limit_s)
         )
         if joined:
-            self._enter(replace(question, since=joined[0].since, waiters=joined))
+            left_s = joined[0].since + question.patience_s - now
+            self._enter(replace(question, since=now, waiters=joined, limit_s=max(left_s, self._look_every_s)))
 
 
 class _Seconds:

@@ -29,7 +29,7 @@ FLOORS = [
     {"api"},
     {"identity", "service"},
     {"httpd", "store", "upstream"},
-    {"metrics"},
+    {"metrics", "tls"},
     {"settings"},
     {"model", "oversight"},
     {"errors", "foreign", "guest", "notify", "repeats", "testing"},

@@ -13,7 +13,6 @@ import logging
 import resource
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -25,7 +24,7 @@ from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
 from peerdata.api.passthrough import BehindNova
 from peerdata.api.standalone import Standalone
-from peerdata.errors import CannotListen, SettingsInvalid, StoreUnavailable
+from peerdata.errors import CannotListen, StoreUnavailable
 from peerdata.httpd.admission import TOLD
 from peerdata.httpd.messages import HttpLimits
 from peerdata.httpd.server import HttpServer, listen
@@ -44,10 +43,11 @@ from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
 from peerdata.service.rolls import Rolls
 from peerdata.service.waiting import Waiting
-from peerdata.settings import InstanceApiSettings, Settings, no_password, parse_address
+from peerdata.settings import Settings, parse_address
 from peerdata.store import migrate, opening
 from peerdata.store.clusters import Room
 from peerdata.store.engine import READERS, WRITERS, Engine
+from peerdata.tls import server_tls
 from peerdata.upstream.connections import MAX_LINGERING
 from peerdata.upstream.inventory import Inventory
 from peerdata.upstream.nova import Nova
@@ -286,27 +286,6 @@ def _build_identity(
         )
         identity = UpstreamIdentity(proxies, proofs)
     return identity, BehindNova(nova, identity, time.monotonic)
-
-
-def server_tls(settings: InstanceApiSettings) -> ssl.SSLContext:
-    """
-    The context of the TLS listeners; with ``ssl_ca_file`` a client must show a certificate.
-
-    Raises:
-        SettingsInvalid: certificate or key cannot be used.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.ssl_cert_file, settings.ssl_key_file, password=no_password)
-        if settings.ssl_ca_file:
-            context.load_verify_locations(settings.ssl_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (ssl.SSLError, OSError, ValueError) as error:
-        raise SettingsInvalid(
-            f"[instance_api] ssl_cert_file, ssl_key_file or ssl_ca_file cannot be used: {error}"
-        ) from error
-    return context
 
 
 @dataclass(frozen=True)

@@ -792,8 +792,3 @@ def parse_address(text: str, *, option: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise SettingsInvalid(f"{option}: '{text}' is not host:port, as in 127.0.0.1:8775")
     return host, int(port)
-
-
-def no_password() -> str:
-    """For OpenSSL, which would ask on the terminal for the password of an encrypted key."""
-    raise ValueError("the private key is encrypted, and there is nobody to ask for its password")

@@ -32,7 +32,7 @@ FLOORS = [
     {"metrics", "tls"},
     {"settings"},
     {"model", "oversight"},
-    {"errors", "foreign", "guest", "notify", "repeats", "testing"},
+    {"errors", "guest", "notify", "repeats", "testing"},
 ]
 """From the top; a room is a directory or a module, and rooms of one floor do not see each other. What runs in an
 instance stands on the ground by itself."""

@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from peerdata import errors, metrics
 from peerdata.api.answers import STATUS, status_of
 from peerdata.api.routes import PATHS, Call, understand
-from peerdata.app import files_needed
+from peerdata.capacity import files_needed
 from peerdata.errors import PeerdataError
 from peerdata.settings import SECTIONS, NovaSettings, Settings
 
@@ -25,7 +25,9 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"workers"},
-    {"app"},
+    {"serving"},
+    {"preflight"},
+    {"app", "capacity"},
     {"api"},
     {"identity", "service"},
     {"httpd", "store", "upstream"},

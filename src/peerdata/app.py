@@ -88,7 +88,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     rolls = Rolls(store, discovery, memory)
     stack.push_async_callback(rolls.close)
     room = Room(limits.max_clusters_per_project, limits.max_clusters_per_instance)
-    clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, room=room)
+    clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, room=room, name_of=identity.name_of)
     stack.push_async_callback(clusters.close)
     refusals = Refusals(store)
     stack.push_async_callback(refusals.close)
@@ -96,7 +96,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     health = Health(settings.instance_api.healthcheck_path)
     return Parts(
         InstanceApi(identity, behind, publisher, discovery, waiting, clusters, refusals, health=health),
-        OperatorApi(discovery, nova, health),
+        OperatorApi(discovery, nova, health, clusters),
         health,
         waiting,
         inventory,

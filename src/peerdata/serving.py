@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import platform
 import signal
 import socket
 import ssl
@@ -20,7 +21,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from peerdata import __version__, notify
+from peerdata import __version__, metrics, notify, repeats
 from peerdata.app import Parts, build
 from peerdata.capacity import OPERATORS, http_limits
 from peerdata.errors import CannotListen
@@ -29,7 +30,7 @@ from peerdata.httpd.server import HttpServer, listen
 from peerdata.identity.proxies import TrustedProxies
 from peerdata.preflight import prepare_store
 from peerdata.settings import Settings, parse_address
-from peerdata.store import opening
+from peerdata.store import migrate, opening
 from peerdata.tls import server_tls
 from peerdata.upstream.inventory import Inventory
 
@@ -178,6 +179,8 @@ class Service:
         settings = self._settings
         async with AsyncExitStack() as stack:
             stack.callback(asyncio.ensure_future(self._observer.keep_alive()).cancel)
+            stack.callback(repeats.flush_all, at_end=True)
+            stack.callback(asyncio.ensure_future(_flush_log()).cancel)
             parts = await build(settings, stack, store_ready=self._store_ready)
             if not self._store_ready:
                 trying = opening.open_when_there(parts.store, lambda: prepare_store(settings))
@@ -194,6 +197,7 @@ class Service:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
+            metrics.BUILD_INFO.labels(__version__, platform.python_version(), migrate.newest()).set(1)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
             self._observer.ready()
             await self._stop.wait()
@@ -307,6 +311,13 @@ class Service:
 def _tls_of(opened: OpenListener) -> ssl.SSLContext | None:
     make = opened.listener.tls
     return make() if make and opened.tls_sockets else None
+
+
+async def _flush_log() -> None:
+    """Once a second let the log have what was held back: a flood may end with some that nobody has counted."""
+    while True:
+        await asyncio.sleep(1)
+        repeats.flush_all()
 
 
 async def serve(service: Service) -> None:

@@ -27,6 +27,9 @@ from peerdata.errors import SettingsInvalid
 from peerdata.settings import checks, foreign
 from peerdata.settings.sections import SECTIONS, Settings
 
+# Before anything reads the option: oslo.config keeps what it has read, so a default that changes later has no effect.
+log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING"])
+
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """The options of every section, for oslo-config-generator (entry point ``oslo.config.opts``)."""

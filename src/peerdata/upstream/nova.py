@@ -15,7 +15,6 @@ import copy
 import errno
 import json
 import logging
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,9 +23,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from peerdata import metrics
-from peerdata.errors import PeerdataError, ServerBusy, SettingsInvalid, UpstreamFailed, UpstreamSilent
+from peerdata.errors import PeerdataError, ServerBusy, UpstreamFailed, UpstreamSilent
 from peerdata.repeats import Repeats
-from peerdata.settings import NovaSettings, no_password
+from peerdata.settings import NovaSettings
+from peerdata.tls import nova_tls
 from peerdata.upstream.connections import Connections, Outcome
 from peerdata.upstream.messages import SAFE, Headers, NovaAnswer, write_request
 from peerdata.upstream.queue import Question, Queue, Waiter
@@ -64,7 +64,7 @@ class Nova:
         self._connections = Connections(
             parts.hostname or "",
             parts.port or (443 if https else 80),
-            tls=_tls(settings) if https else None,
+            tls=nova_tls(settings) if https else None,
             max_connections=settings.max_connections,
             idle_s=settings.idle_timeout,
             max_answer_bytes=settings.max_answer_bytes,
@@ -349,16 +349,3 @@ def _name(error: OSError) -> str:
     """An OSError as an operator looks it up: the name of its number, and its text."""
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return f"{name}: {error.strerror or error}"
-
-
-def _tls(settings: NovaSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.cafile or None)
-        if settings.certfile:
-            context.load_cert_chain(settings.certfile, settings.keyfile, password=no_password)
-    except (ssl.SSLError, OSError, ValueError) as error:
-        raise SettingsInvalid(f"[nova] cafile, certfile or keyfile cannot be used: {error}") from error
-    if settings.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -48,7 +48,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Read from `--config-file`; `OS_<GROUP>__<OPTION>` in the environment counts over it. Options of logging are",
+        "Read from `--config-file`; `OS_<GROUP>__<OPTION>` in the environment overrides it. Options of logging are",
         "those of oslo.log, in `[DEFAULT]`. `peerdata sample` prints a commented file, `peerdata settings` what is in",
         "force.",
     ]

@@ -50,7 +50,7 @@ def http_limits(settings: Settings) -> HttpLimits:
         body_timeout_s=api.body_timeout,
         idle_timeout_s=api.idle_timeout,
         connections=connections_within(settings, most),
-        connections_of_address=api.max_connections_per_address if settings.identity_mode == "inventory" else 0,
+        connections_of_address=api.max_connections_per_address if settings.identity_mode != "neutron" else 0,
         descriptors=max(TOLD, most - SPARE_FILES // 2),
         incoming_bytes=api.max_incoming_bytes,
         unwritten_bytes=api.max_unwritten_bytes,

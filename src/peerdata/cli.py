@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("name", help="of the cluster")
     sure = argparse.ArgumentParser(add_help=False)
     sure.add_argument(
-        "--yes", action="store_true", help="also if it is formed: all its members are stopped, or their data not wanted"
+        "--yes", action="store_true", help="also if it is formed: every member is stopped, and its data is not wanted"
     )
     command = of_cluster.add_parser(
         "show", parents=[common, which], help="print one: what it waits for, and its roll with addresses and names"
@@ -475,7 +475,7 @@ def _not_sure(parsed: argparse.Namespace, cluster: Cluster) -> str:
     return (
         f"cluster {parsed.name} of project {parsed.project} is formed, {number} member{'s' if number > 1 else ''}; if "
         "one of them still runs or has data, whoever asks next begins a second, empty or older one. Nothing was "
-        "changed: repeat with --yes if every member is stopped or its data not wanted"
+        "changed: repeat with --yes if every member is stopped and its data is not wanted"
     )
 
 

@@ -24,7 +24,7 @@ from functools import partial
 from peerdata import __version__, metrics, notify, repeats
 from peerdata.app import Parts, build
 from peerdata.capacity import OPERATORS, http_limits
-from peerdata.errors import CannotListen
+from peerdata.errors import CannotListen, PeerdataError
 from peerdata.httpd.messages import Handler, HttpLimits
 from peerdata.httpd.server import HttpServer, listen
 from peerdata.identity.proxies import TrustedProxies
@@ -263,6 +263,8 @@ class Service:
 
     def reload(self) -> None:
         """Begin to read again what can be without a restart. What is wrong is logged, and the old stays in force."""
+        if self._stop.is_set():
+            return
         self._reload_due = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.ensure_future(self._reload_while_due())
@@ -279,7 +281,8 @@ class Service:
                 try:
                     await part()
                 except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
-                    LOG.error("Not reloaded, the old stays in force: %s", error)
+                    what = error.message if isinstance(error, PeerdataError) else error
+                    LOG.error("Not reloaded, the old stays in force: %s", what)
         self._observer.ready()
 
     async def _reload_settings(self) -> None:

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from peerdata.errors import SettingsInvalid
 from peerdata.settings.sections import Settings
 
+# A name of labels with letters, digits, hyphens and underscores (RFC 1123, 2.1), or an IPv4 address.
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+
 
 def check(settings: Settings) -> None:
     """Raise `SettingsInvalid` for what is well-formed alone but cannot work together."""
@@ -26,6 +29,11 @@ def check(settings: Settings) -> None:
     if api.healthcheck_path and not re.fullmatch(r"/[!-~]*", api.healthcheck_path.replace("?", " ")):
         raise SettingsInvalid(
             f"[instance_api] healthcheck_path '{api.healthcheck_path}' must be a path, such as /healthcheck"
+        )
+    if re.match(r"/+(openstack|latest|[0-9.-]+)?(/|$)", api.healthcheck_path):
+        raise SettingsInvalid(
+            f"[instance_api] healthcheck_path '{api.healthcheck_path}' is one of nova's or ours, which instances ask "
+            "for; name another, such as /healthcheck"
         )
     for address in settings.operator_api.listen:
         parse_address(address, option="[operator_api] listen")
@@ -55,7 +63,8 @@ def _check_nova(url: str) -> None:
     try:
         parts = urlsplit(url)
         bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True) and bare
+        named = _HOST.fullmatch(parts.hostname or "") or ipaddress.ip_address(parts.hostname or "")
+        good = parts.scheme in ("http", "https") and named and (parts.port or True) and bare
     except ValueError:
         good = False
     if not good:
@@ -71,6 +80,8 @@ def _check_identity(settings: Settings) -> None:
             "[neutron] metadata_proxy_shared_secret is empty, so anybody could claim to be any instance; set the value "
             "that nova and neutron's metadata agents have"
         )
+    if not _is_text(settings.neutron.metadata_proxy_shared_secret):
+        raise SettingsInvalid("[neutron] metadata_proxy_shared_secret is not UTF-8; is its file?")
     if mode in ("neutron", "upstream") and not settings.nova.metadata_url:
         raise SettingsInvalid(
             f"[identity] mode = {mode} needs a nova that says who an instance is: set [nova] metadata_url"
@@ -89,6 +100,15 @@ def _check_identity(settings: Settings) -> None:
             raise SettingsInvalid(f"[identity] trusted_proxies: '{network}' is no address or network") from exc
 
 
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8; what Python read from other bytes cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def parse_address(text: str, *, option: str) -> tuple[str, int]:
     """``host:port`` or ``[v6]:port`` as (host, port); port 0 lets the system choose."""
     host, colon, port = text.rpartition(":")
@@ -96,6 +116,8 @@ def parse_address(text: str, *, option: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise SettingsInvalid(f"{option}: write the IPv6 address of '{text}' in brackets, as in [::1]:8775")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    if not colon or not host or not port.isascii() or not port.isdigit():
         raise SettingsInvalid(f"{option}: '{text}' is not host:port, as in 127.0.0.1:8775")
+    if len(port) > 5 or int(port) > 65_535:
+        raise SettingsInvalid(f"{option}: the port of '{text}' is not from 0 to 65535")
     return host, int(port)

@@ -78,7 +78,7 @@ def load(
         settings = Settings(**{name: _read(conf, section, told) for name, section in SECTIONS.items()})
         _check_logging(conf, told)
     except (cfg.Error, ValueError, OSError) as exc:
-        raise SettingsInvalid(f"{' '.join(str(exc).split())}; mend the configuration and start again") from exc
+        raise SettingsInvalid(f"{' '.join(str(exc).split())}; correct the settings and try again") from exc
     checks.check(settings)
     if ignored is not None:
         ignored += foreign_ones
@@ -109,6 +109,7 @@ def _parse(
     if not any(argument.startswith(("--config-file", "--config-dir")) for argument in arguments):
         kinds = (("--config-dir" if os.path.isdir(path) else "--config-file", path) for path in config_files)
         arguments = [*(f"{kind}={path}" for kind, path in kinds), *arguments]
+    arguments = [_expand_user(argument) for argument in arguments]
     read = _files(arguments)
     try:
         with contextlib.redirect_stderr(printed):
@@ -119,12 +120,18 @@ def _parse(
         if found := re.match(r"argument --([\w-]+): (.*)", reason):
             name = found[1].replace("-", "_")
             reason = f"{name}{_Told(read, environment).text('DEFAULT', name)} cannot be used: {found[2]}"
-        raise SettingsInvalid(f"[DEFAULT] {reason}; mend it and start again") from exc
+        raise SettingsInvalid(f"[DEFAULT] {reason}; correct it and try again") from exc
     except cfg.NoSuchOptError as exc:
         raise SettingsInvalid(
             f"[DEFAULT] has a value with ${exc.opt_name}: a dollar sign names another option; write $$ for a dollar"
         ) from exc
     return read
+
+
+def _expand_user(argument: str) -> str:
+    """``~`` in the path of an argument that names settings: a shell does not expand it behind an equals sign."""
+    kind, equals, path = argument.partition("=")
+    return kind + equals + os.path.expanduser(path) if kind in ("--config-file", "--config-dir") else argument
 
 
 def _files(arguments: Sequence[str]) -> list[str]:
@@ -178,14 +185,19 @@ def _read(conf: cfg.ConfigOpts, section: Any, told: _Told) -> Any:
             # Its own words would show the value, which may be a secret.
             raise SettingsInvalid(f"{option}: a dollar sign names another option; write $$ for a dollar") from None
         except ValueError:  # its own words lack the section, and often the value or the bounds
-            shown = "" if entry.metadata["rules"].get("secret") else told.text(section.group, entry.name)
-            raise SettingsInvalid(
-                f"{option}{shown} cannot be used: it must be {_permitted(entry)}; mend it and start again"
-            ) from None
+            raise _unusable(section, entry, told) from None
+        if value is None and entry.default is not None:  # a number that is empty
+            raise _unusable(section, entry, told)
         if isinstance(value, float) and not math.isfinite(value):
             raise SettingsInvalid(f"{option}: {value} is not a number of seconds")
         values[entry.name] = tuple(value) if isinstance(value, list) else value
     return section(**values)
+
+
+def _unusable(section: Any, entry: Any, told: _Told) -> SettingsInvalid:
+    shown = "" if entry.metadata["rules"].get("secret") else told.text(section.group, entry.name)
+    option = f"[{section.group}] {entry.name}{shown}"
+    return SettingsInvalid(f"{option} cannot be used: it must be {_permitted(entry)}; correct it and try again")
 
 
 def _permitted(entry: Any) -> str:
@@ -208,7 +220,7 @@ def _check_logging(conf: cfg.ConfigOpts, told: _Told) -> None:
         except ValueError as exc:
             reason = str(exc).partition(" is not valid: ")[2] or exc
             raise SettingsInvalid(
-                f"[DEFAULT] {name}{told.text('DEFAULT', name)} cannot be used: {reason}; mend it and start again"
+                f"[DEFAULT] {name}{told.text('DEFAULT', name)} cannot be used: {reason}; correct it and try again"
             ) from exc
 
 

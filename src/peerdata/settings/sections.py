@@ -108,8 +108,8 @@ class InstanceApiSettings:
     max_connections_per_address: int = _setting(
         cfg.IntOpt,
         256,
-        "Connections at once from one address, where the inventory tells instances by it; one more is answered 503. "
-        "Not for [identity] trusted_proxies, nor in front of nova, where all come from agents. 0: no such limit.",
+        "Connections at once from one address; one more is answered 503. Not for [identity] trusted_proxies, nor with "
+        "mode neutron, where all come from agents. 0: no such limit.",
         min=0,
         max=1_000_000,
     )

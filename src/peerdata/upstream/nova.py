@@ -305,7 +305,7 @@ class Nova:
             self._keep_looking()
 
     def _give_up(self, question: Question[Outcome], now: float) -> None:
-        """Nova's time is over; for those who joined since it was asked, it is asked once more, within their own time."""
+        """Nova's time is over; for those who joined since it was asked, it is asked again, within their own time."""
         joined = [waiter for waiter in question.waiters if waiter.since > question.sent_at]
         question.waiters = [waiter for waiter in question.waiters if waiter.since <= question.sent_at]
         limit_s = question.limit_s

@@ -1,9 +1,13 @@
 """Settings that are well-formed but cannot work together are rejected with a sentence that names the option."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from peerdata.errors import SettingsInvalid
-from peerdata.settings import parse_address
+from peerdata.settings import checks, load, parse_address
+from peerdata.settings.sections import NeutronSettings
 from tests.unit.settings.texts import NOVA, STANDALONE, Load
 
 
@@ -125,3 +129,30 @@ def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]) ->
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(SettingsInvalid, match="the option"):
         parse_address(text, option="the option")
+
+
+def test_a_port_that_no_machine_has_is_refused_as_that() -> None:
+    with pytest.raises(SettingsInvalid, match=r"the port of '127.0.0.1:99999' is not from 0 to 65535"):
+        parse_address("127.0.0.1:99999", option="x")
+
+
+@pytest.mark.parametrize("host", ["a..b:1", "ex ample:1", "-:-", "a" * 64, "a/b@c"])
+def test_a_url_of_nova_whose_host_is_no_name_is_refused(load_text: Load, host: str) -> None:
+    with pytest.raises(SettingsInvalid, match="metadata_url"):
+        load_text(f"[nova]\nmetadata_url = http://{host}\n[neutron]\nmetadata_proxy_shared_secret = s\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/openstack", "/openstack/latest/shared.json", "//latest/", "/2009-04-04/x"])
+def test_a_health_check_does_not_hide_what_instances_ask_for(load_text: Load, path: str) -> None:
+    with pytest.raises(SettingsInvalid, match="healthcheck_path"):
+        load_text(f"[instance_api]\nhealthcheck_path = {path}\n" + STANDALONE)
+
+
+@pytest.mark.parametrize("path", ["/healthcheck", "/latest-health", "/openstack-health"])
+def test_a_health_check_has_a_path_of_its_own(load_text: Load, path: str) -> None:
+    assert load_text(f"[instance_api]\nhealthcheck_path = {path}\n" + STANDALONE).instance_api.healthcheck_path == path
+
+
+def test_a_secret_that_is_not_text_is_refused(config: Callable[[str], str]) -> None:
+    with pytest.raises(SettingsInvalid, match="metadata_proxy_shared_secret is not UTF-8"):
+        checks.check(replace(load([config(NOVA)])[0], neutron=NeutronSettings("a\udcff")))

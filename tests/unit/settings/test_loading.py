@@ -254,3 +254,23 @@ def test_a_dollar_in_the_secret_is_refused_without_telling_the_secret(load_text:
     with pytest.raises(SettingsInvalid, match="metadata_proxy_shared_secret") as refused:
         load_text("[nova]\nmetadata_url = http://nova\n[neutron]\nmetadata_proxy_shared_secret = pass$word\n")
     assert "word" not in refused.value.message.replace("metadata_proxy_shared_secret", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[instance_api]\nworkers =", "[nova]\ntimeout =", "[limits]\nmax_keys_per_instance =", "[instance_api]\ndrain ="],
+)
+def test_an_empty_number_is_refused(load_text: Load, text: str) -> None:
+    """oslo.config reads it as None, with which the service would answer 500."""
+    with pytest.raises(SettingsInvalid, match=r"cannot be used: it must be a (whole )?number from"):
+        load_text(STANDALONE + text)
+
+
+def test_a_tilde_in_the_path_of_settings_is_the_users_home(
+    config: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config(STANDALONE + "[instance_api]\nno_such_option = 1\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for argument in ("--config-file=~/peerdata.conf", "--config-dir=~"):
+        with pytest.raises(SettingsInvalid, match="no_such_option"):
+            load([], arguments=[argument])

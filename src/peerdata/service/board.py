@@ -231,29 +231,81 @@ def _choose(peers: Iterable[_Shown], prefix: str) -> list[bytes]:
     if not prefix:
         return [one.rendered for one in peers]
     # Looked up once for all peers that have the same.
-    places: dict[_Names, range] = {}
+    cuts: dict[_Names, _Cut | None] = {}
     chosen = []
     for _, _, rendered, names in peers:
-        if (wanted := places.get(names)) is None:
-            wanted = places[names] = names.beginning_with(prefix)
-        if len(wanted) == len(names.names):
+        try:
+            cut = cuts[names]
+        except KeyError:
+            cut = cuts[names] = _find_cut(names, prefix)
+        if cut is _WHOLE:
             chosen.append(rendered)
-        elif wanted:
-            chosen.append(_cut(rendered, names.names, wanted))
+        elif cut:
+            chosen.append(_cut(rendered, cut))
     return chosen
 
 
-def _cut(rendered: bytes, names: tuple[str, ...], wanted: range) -> bytes:
-    """A rendered peer with *wanted* of its keys alone, which is not all of them."""
-    meta = rendered.index(b',"meta":{') + len(b',"meta":{')
-    begins = _find(rendered, names[wanted.start], meta) if wanted.start else meta
-    ends = _find(rendered, names[wanted.stop], begins) - 1 if wanted.stop < len(names) else len(rendered) - 2
+class _Cut:
+    """
+    Which of a peer's keys are wanted, as bytes: those from *first* on, before *behind*.
+
+    Args:
+        first: The beginning of the first's member. Empty: they begin with all.
+        behind: That of the member behind the last. Empty: they end with all.
+    """
+
+    __slots__ = ("begins", "behind", "ends", "first")
+
+    def __init__(self, first: bytes, behind: bytes) -> None:
+        self.first = first
+        self.behind = behind
+        # Where they stood in the peer before, which has values of about the same length.
+        self.begins = self.ends = 0
+
+
+_WHOLE = _Cut(b"", b"")
+
+
+def _find_cut(names: _Names, prefix: str) -> _Cut | None:
+    """Those that begin with *prefix*; None: there are none."""
+    wanted = names.beginning_with(prefix)
+    if not wanted:
+        return None
+    first = _member(names.names[wanted.start]) if wanted.start else b""
+    behind = _member(names.names[wanted.stop]) if wanted.stop < len(names.names) else b""
+    return _Cut(first, behind) if first or behind else _WHOLE
+
+
+def _member(name: str) -> bytes:
+    """How the member of a key that is not the first begins. Within a value each quotation mark has a backslash."""
+    return b',"%b%b":"' % (PREFIX.encode(), name.encode())
+
+
+_META = b',"meta":{'
+
+
+_NEAR = 256
+"""Bytes to both sides of where a member is expected. To look through all that stands before it costs 2 us a kB."""
+
+
+def _cut(rendered: bytes, cut: _Cut) -> bytes:
+    """A rendered peer with the keys of *cut* alone, which is not all of them."""
+    meta = begins = rendered.index(_META) + len(_META)
+    ends = len(rendered) - 2
+    if cut.first:
+        cut.begins = found = _find(rendered, cut.first, meta, cut.begins)
+        begins = found + 1
+    if cut.behind:
+        cut.ends = ends = _find(rendered, cut.behind, begins, cut.ends)
     return b"%b%b}}" % (rendered[:meta], rendered[begins:ends])
 
 
-def _find(rendered: bytes, name: str, after: int) -> int:
-    """Where the member of a key that is not the first begins. Within a value each quotation mark has a backslash."""
-    return rendered.index(b',"%b%b":"' % (PREFIX.encode(), name.encode()), after - 1) + 1
+def _find(rendered: bytes, member: bytes, after: int, expected: int) -> int:
+    """Where the member begins, which is there once."""
+    if expected >= after and rendered.startswith(member, expected):
+        return expected
+    found = rendered.find(member, max(after, expected - _NEAR), expected + _NEAR + len(member))
+    return found if found >= 0 else rendered.index(member, after)
 
 
 def prefixed(items: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -6,29 +6,24 @@ What instances have set: the statements, each inside a transaction that its call
 A call that is refused is refused before anything is written, so a transaction may carry the calls of several instances
 (`engine.Engine` groups them) and one refusal does not touch the others.
 
-What every publish and every refresh of a board asks is built once, below: to build a statement costs
-SQLAlchemy four times what it costs SQLite to answer it.
+What every publish and every refresh of a board asks is built once, see `store.rows`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Dialect,
     Insert,
     LargeBinary,
     Row,
     Select,
     Table,
-    Update,
     bindparam,
     case,
     cast,
@@ -46,6 +41,7 @@ from peerdata.errors import PeerdataError
 from peerdata.model import Changes, Entry, Instance, Peer, Usage
 from peerdata.store import schema
 from peerdata.store.database import POSTGRESQL, SQLITE
+from peerdata.store.rows import execute_all, insert_all, select_for
 
 REMOVALS_KEPT = 1000
 """Removals a project remembers, so that a reader who follows `since` hears of them; one further behind reads all."""
@@ -59,14 +55,19 @@ Decide = Callable[[Mapping[str, Entry], Usage], tuple[Entry, ...]]
 _project, _instance, _entry, _removal = schema.project, schema.instance, schema.entry, schema.removal
 _restoration = schema.restoration
 
-_READ_PROJECTS = select(
-    _project.c.project_id, _project.c.revision, _project.c.entries, _project.c.bytes, _project.c.bytes_at
-).where(_project.c.project_id.in_(bindparam("project_ids", expanding=True)))
-# In one order, so that two who lock several do not wait for each other. SQLite has the lock since the transaction
-# began, and leaves FOR UPDATE out.
-_LOCK_PROJECTS = _READ_PROJECTS.order_by(_project.c.project_id).with_for_update()
-_INSERT_ENTRY = insert(_entry)
-_INSERT_INSTANCE = insert(_instance)
+
+def _projects(number: int) -> Select[str, int, int, int, int]:
+    """So many projects."""
+    columns = (_project.c.project_id, _project.c.revision, _project.c.entries, _project.c.bytes, _project.c.bytes_at)
+    return select(*columns).where(_project.c.project_id.in_([bindparam(f"p{place}") for place in range(number)]))
+
+
+def _projects_locked(number: int) -> Select[str, int, int, int, int]:
+    """The same, locked. SQLite has the lock since the transaction began, and leaves FOR UPDATE out."""
+    # In one order, so that two who lock several do not wait for each other.
+    return _projects(number).order_by(_project.c.project_id).with_for_update()
+
+
 _ADVANCE_PROJECT = update(_project).where(_project.c.project_id == bindparam("of_project"))
 _ADVANCE_BY_ONE = _ADVANCE_PROJECT.ordered_values(
     # In this order: MariaDB goes on with what it has just set.
@@ -103,8 +104,7 @@ _READ_PEERS = (
 )
 
 
-@lru_cache
-def _read_entries_of(number: int) -> Select[str, str, str, str, bool]:
+def _entries_of(number: int) -> Select[str, str, str, str, bool]:
     """
     The entries of so many instances, keys in alphabetical order.
 
@@ -112,7 +112,7 @@ def _read_entries_of(number: int) -> Select[str, str, str, str, bool]:
     the whole table.
     """
     these = (
-        (_entry.c.project_id == bindparam(f"project_id_{place}")) & (_entry.c.uuid == bindparam(f"uuid_{place}"))
+        (_entry.c.project_id == bindparam(f"p{2 * place}")) & (_entry.c.uuid == bindparam(f"p{2 * place + 1}"))
         for place in range(number)
     )
     columns = (_entry.c.project_id, _entry.c.uuid, _entry.c.key, _entry.c.value, _entry.c.shared)
@@ -223,7 +223,7 @@ def judge_all(connection: Connection, offers: Sequence[Offer]) -> list[dict[str,
         As `publish_all`; None: something in the offer is new, and it must be published.
     """
     project_ids = {offer.instance.project_id for offer in offers}
-    projects = _read_projects(connection, _READ_PROJECTS, project_ids)
+    projects = _read_projects(connection, _projects, project_ids)
     _count_uncounted(connection, projects)
     found = _read_entries(connection, {offer.instance for offer in offers})
     outcomes: list[dict[str, Entry] | PeerdataError | None] = []
@@ -273,23 +273,24 @@ def _read_first_revision(connection: Connection) -> int:
 def _lock_projects(connection: Connection, project_ids: Collection[str]) -> dict[str, _Project]:
     """The projects by id, which nobody else changes before this transaction ends."""
 
-    locked = _read_projects(connection, _LOCK_PROJECTS, project_ids)
+    locked = _read_projects(connection, _projects_locked, project_ids)
     if missing := sorted(set(project_ids) - locked.keys()):
         first = _read_first_revision(connection)
         blank = {"revision": first, "entries": 0, "forgotten": first, "bytes": 0, "bytes_at": first}
         connection.execute(
             _insert_unless_there(connection, _project), [{"project_id": project_id, **blank} for project_id in missing]
         )
-        locked |= _read_projects(connection, _LOCK_PROJECTS, missing)
+        locked |= _read_projects(connection, _projects_locked, missing)
     return locked
 
 
-def _read_projects(connection: Connection, statement: Select[Any], project_ids: Collection[str]) -> dict[str, _Project]:
+def _read_projects(
+    connection: Connection, statement_for: Callable[[int], Any], project_ids: Collection[str]
+) -> dict[str, _Project]:
     """Those of *project_ids* that are there."""
     found = {}
-    for project_id, revision, entries, size, counted_at in connection.execute(
-        statement, {"project_ids": list(project_ids)}
-    ):
+    wanted = [(project_id,) for project_id in project_ids]
+    for project_id, revision, entries, size, counted_at in select_for(connection, statement_for, wanted):
         found[project_id] = _Project(revision, entries, size if counted_at == revision else None)
     return found
 
@@ -323,7 +324,7 @@ def _insert_unless_there(connection: Connection, table: Table) -> Insert:
 
 
 def _advance(connection: Connection, projects: Mapping[str, _Project]) -> None:
-    rows = [
+    moved = [
         {
             "of_project": project_id,
             "revision": project.revision,
@@ -333,60 +334,35 @@ def _advance(connection: Connection, projects: Mapping[str, _Project]) -> None:
         }
         for project_id, project in projects.items()
     ]
-    _execute_many(connection, _ADVANCE_PROJECT, rows)
+    execute_all(connection, _ADVANCE_PROJECT, moved)
 
 
 def _add(connection: Connection, accepted: Iterable[_Accepted]) -> None:
-    rows = [
-        {
-            "project_id": one.offer.instance.project_id,
-            "uuid": one.offer.instance.uuid,
-            "key": entry.key,
-            "value": entry.value,
-            "shared": entry.shared,
-            "published_at": one.offer.now,
-        }
+    added = [
+        (instance.project_id, instance.uuid, entry.key, entry.value, entry.shared, one.offer.now)
         for one in accepted
+        for instance in (one.offer.instance,)
         for entry in one.new
     ]
-    _execute_many(connection, _INSERT_ENTRY, rows)
+    insert_all(connection, _entry, added)
 
 
 def _touch(connection: Connection, accepted: Iterable[_Accepted]) -> None:
     """Note on the instances' rows at which revisions their shared keys changed."""
-    newcomers, sharers = [], []
+    newcomers: list[tuple[object, ...]] = []
+    sharers: list[dict[str, object]] = []
     for one in accepted:
         project_id, uuid = one.offer.instance.project_id, one.offer.instance.uuid
         if not one.known:
             at = one.revision if one.shares else 0
-            newcomers.append({"project_id": project_id, "uuid": uuid, "joined": at, "revision": at})
+            newcomers.append((project_id, uuid, at, at))
         elif one.shares:
             sharers.append({"of_project": project_id, "of_uuid": uuid, "at": one.revision})
     # In this order: who is new may share more in the same group.
     if newcomers:
-        _execute_many(connection, _INSERT_INSTANCE, newcomers)
+        insert_all(connection, _instance, newcomers)
     if sharers:
-        _execute_many(connection, _SHARE_MORE, sharers)
-
-
-def _execute_many(connection: Connection, statement: Insert | Update, rows: Sequence[Mapping[str, object]]) -> None:
-    """
-    The same as SQLAlchemy's own, at a third of its cost for each row.
-
-    It makes the parameters of each row anew by the statement; ours are plain values of which no type wants anything.
-    """
-    sql, in_order = _compile(statement, connection.dialect, tuple(rows[0]))
-    parameters: Any = [in_order(row) for row in rows] if in_order else rows
-    connection.exec_driver_sql(sql, parameters)
-
-
-@lru_cache
-def _compile(
-    statement: Insert | Update, dialect: Dialect, columns: tuple[str, ...]
-) -> tuple[str, Callable[[Mapping[str, object]], tuple[object, ...]] | None]:
-    """Its SQL, and how that wants a row where the driver counts parameters instead of naming them."""
-    compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
-    return str(compiled), itemgetter(*compiled.positiontup) if compiled.positional else None
+        execute_all(connection, _SHARE_MORE, sharers)
 
 
 def read_instance(connection: Connection, instance: Instance) -> dict[str, Entry]:
@@ -397,26 +373,10 @@ def read_instance(connection: Connection, instance: Instance) -> dict[str, Entry
 def _read_entries(connection: Connection, instances: Collection[Instance]) -> dict[Instance, dict[str, Entry]]:
     """All entries of each of *instances*, shared or not, by key, in alphabetical order."""
     found: dict[Instance, dict[str, Entry]] = {instance: {} for instance in instances}
-    wanted = list(found)
-    # A statement for each power of two is enough; the last instance fills what is left over.
-    wanted += wanted[-1:] * ((1 << (len(wanted) - 1).bit_length()) - len(wanted))
-    sql, named = _compile_read_entries(len(wanted), connection.dialect)
-    parameters: Any = [text for instance in wanted for text in (instance.project_id, instance.uuid)]
-    parameters = dict(zip(named, parameters, strict=True)) if named else tuple(parameters)
-    for project_id, uuid, key, value, shared in connection.exec_driver_sql(sql, parameters):
+    wanted = [(instance.project_id, instance.uuid) for instance in found]
+    for project_id, uuid, key, value, shared in select_for(connection, _entries_of, wanted):
         found[Instance(uuid, project_id)][key] = Entry(key, value, bool(shared))
     return found
-
-
-@lru_cache
-def _compile_read_entries(number: int, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
-    """Its SQL, and how the parameters are called where the driver does not count them. See `_execute_many`."""
-    compiled: Any = _read_entries_of(number).compile(dialect=dialect)
-    names = tuple(f"{what}_{place}" for place in range(number) for what in ("project_id", "uuid"))
-    if compiled.positional:
-        assert tuple(compiled.positiontup) == names
-        return str(compiled), ()
-    return str(compiled), names
 
 
 def read_news(connection: Connection, project_ids: Sequence[str], known: Mapping[str, int]) -> dict[str, Changes]:

@@ -217,3 +217,16 @@ def test_values_come_through_as_utf8_and_what_json_must_escape_is_escaped() -> N
 @given(st.text())
 def test_whatever_text_is_rendered_reads_back_as_it_was(text: str) -> None:
     assert json.loads(render({"k": text}).decode("utf-8")) == {"k": text}
+
+
+def test_a_prefix_finds_its_keys_wherever_they_stand_in_the_next_peer() -> None:
+    """They are first looked for where they stood in the peer before."""
+    values = ("", "x" * 5_000, '","from_server_k2":"', "x" * 100, "", "x" * 400)
+    peers = tuple(
+        Peer(f"u{number}", number + 1, number + 1, {"k1": value, "k2": f"mine-{number}", "k3": value})
+        for number, value in enumerate(values)
+    )
+    board = Board(0)
+    board.apply(Changes(len(peers), full=True, peers=peers, removed=(), forgotten=0), 0)
+    found = [json.loads(peer)["meta"] for peer in board.news(None, "k2").peers]
+    assert found == [{"from_server_k2": f"mine-{number}"} for number in range(len(values))]

@@ -205,7 +205,10 @@ def test_docs_operations_speaks_of_no_metric_that_is_not_there() -> None:
 def test_no_metric_carries_a_project_or_an_instance() -> None:
     for value in vars(metrics).values():
         if isinstance(value, MetricWrapperBase):
-            assert set(value._labelnames) <= {"call", "status", "outcome", "listener", "reason"}
+            assert set(value._labelnames) <= {
+                *("call", "status", "outcome", "listener", "reason", "kind", "state"),
+                *("version", "python", "schema"),
+            }
 
 
 def test_docs_operations_tells_how_many_files_may_be_open() -> None:

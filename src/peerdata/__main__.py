@@ -22,15 +22,19 @@ if sys.version_info < GUEST_PYTHON:
 
 def main():  # type: () -> int
     """Run the command; the operator's commands need the packages of the extra `server`."""
+    sys.unraisablehook = _exit_if_interrupted
+    try:
+        return _main()
+    except KeyboardInterrupt:  # during an import, or at the end
+        return 130
+
+
+def _main():  # type: () -> int
     command = next(iter(sys.argv[1:]), "--help")
     if command in GUEST_COMMANDS:
-        sys.unraisablehook = _exit_if_interrupted
-        try:
-            from peerdata.guest import cli as guest_cli
+        from peerdata.guest import cli as guest_cli
 
-            return guest_cli.main()
-        except KeyboardInterrupt:  # during the import, or at the end
-            return 130
+        return guest_cli.main()
     missing = _missing_for_service()
     if missing and command.startswith("-"):
         from peerdata.guest import cli as guest_cli

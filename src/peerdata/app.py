@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import platform
 import resource
 import signal
 import socket
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from peerdata import __version__, notify
+from peerdata import __version__, metrics, notify, repeats
 from peerdata.api.health import Health
 from peerdata.api.instance import Behind, InstanceApi
 from peerdata.api.operator import OperatorApi
@@ -237,7 +238,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     rolls = Rolls(store, discovery, memory)
     stack.push_async_callback(rolls.close)
     room = Room(limits.max_clusters_per_project, limits.max_clusters_per_instance)
-    clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, room=room)
+    clusters = Clusters(store, rolls, publisher, identity.is_gone, time.monotonic, room=room, name_of=identity.name_of)
     stack.push_async_callback(clusters.close)
     refusals = Refusals(store)
     stack.push_async_callback(refusals.close)
@@ -245,7 +246,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     health = Health(settings.instance_api.healthcheck_path)
     return Parts(
         InstanceApi(identity, behind, publisher, discovery, own, waiting, clusters, refusals, health=health),
-        OperatorApi(discovery, nova, health),
+        OperatorApi(discovery, nova, health, clusters),
         health,
         waiting,
         inventory,
@@ -398,6 +399,8 @@ class Service:
         settings, listeners = self._settings, self._listeners
         async with AsyncExitStack() as stack:
             stack.callback(asyncio.ensure_future(self._observer.keep_alive()).cancel)
+            stack.callback(repeats.flush_all, at_end=True)
+            stack.callback(asyncio.ensure_future(_flush_log()).cancel)
             parts = await build(settings, stack, store_ready=self._store_ready)
             if not self._store_ready:
                 opened = opening.open_when_there(parts.store, lambda: prepare_store(settings))
@@ -429,6 +432,7 @@ class Service:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
+            metrics.BUILD_INFO.labels(__version__, platform.python_version(), migrate.newest()).set(1)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
             self._observer.ready()
             await self._stop.wait()
@@ -517,6 +521,13 @@ class Service:
             self._tls = server_tls(self._settings.instance_api)
             await self._instances.change_tls(self._tls)
             LOG.info("The certificate was read again, and the authorities of clients")
+
+
+async def _flush_log() -> None:
+    """Once a second let the log have what was held back: a flood may end with some that nobody has counted."""
+    while True:
+        await asyncio.sleep(1)
+        repeats.flush_all()
 
 
 async def serve(service: Service) -> None:

@@ -3,14 +3,17 @@
 """
 The operator's command; its help shows the guest's beside it.
 
-Exit codes: 0 done, 1 it failed (the message says how), 2 the command or a setting is wrong.
+Exit codes: 0 done; 1 it failed, and the message says how; 2 the command or a setting is wrong; 130 Ctrl-C. Output that
+cannot be written is a failure, as it is for the guest's commands; without a message where its reader has left.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
+import io
 import logging
+import os
 import re
 import resource
 import shlex
@@ -21,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
+from typing import TextIO
 
 import uvloop
 from oslo_config import cfg, generator
@@ -30,6 +33,7 @@ from oslo_log import log
 from peerdata import __version__, notify, workers
 from peerdata.errors import PeerdataError, SettingsInvalid
 from peerdata.guest import cli as guest_cli
+from peerdata.guest import streams
 from peerdata.guest.progress import printable
 from peerdata.model import Cluster, Founders
 from peerdata.service import verdict
@@ -51,7 +55,29 @@ TELLING_KEYS = ("addr", "name")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code. Whatever ends it, nobody gets a traceback but for a defect."""
+    standard = sys.stdout, sys.stderr
+    out, _ = streams.take_standard()
+    try:
+        try:
+            return _main(arguments, standard)
+        finally:
+            out.flush()
+    except KeyboardInterrupt:
+        out.give_up()
+        return 130
+    except streams.OutputLost as lost:
+        out.give_up()
+        print(f"peerdata: the output is lost: {lost}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        out.give_up()
+        return 1
+    finally:
+        sys.stdout, sys.stderr = standard
+
+
+def _main(arguments: Sequence[str] | None, standard: tuple[TextIO, TextIO]) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         if parsed.run is None:  # the only command that needs no settings
@@ -60,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, conf = read_settings(parsed, ignored)
         run: Command = parsed.run
         if run is serve:
+            # It outlives a disk that is full for a while, and so must not give its log up at the first error.
+            sys.stdout, sys.stderr = standard
             return serve(settings, conf, parsed, ignored)
         code: int = run(settings, conf, parsed)
         return code
@@ -84,7 +112,17 @@ def read_settings(parsed: argparse.Namespace, ignored: list[str] | None = None) 
 
 
 def _default_config() -> list[str]:
-    return [path for path in (DEFAULT_CONFIG_FILE, DEFAULT_CONFIG_DIR) if Path(path).exists()]
+    """The default files that are there. One that this user may not see is an error, and not the same as none."""
+    found = []
+    for path in (DEFAULT_CONFIG_FILE, DEFAULT_CONFIG_DIR):
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise SettingsInvalid(f"cannot read '{path}': {error.strerror}; run this as the service's user") from error
+        found.append(path)
+    return found
 
 
 class _ForOslo(argparse.Action):
@@ -150,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Instances of one project find each other through the metadata address. "
         f"In an instance: {', '.join(guest_cli.COMMANDS)}; the others are the operator's.",
         epilog="Every setting can also come from the environment: OS_<GROUP>__<OPTION>. "
-        "Exit codes of the operator's: 0 done, 1 failed, 2 wrong command or setting.",
+        "Exit codes of the operator's: 0 done, 1 failed, 2 wrong command or setting, 130 Ctrl-C.",
     )
     parser.add_argument("--version", action="version", version=f"peerdata {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -228,8 +266,7 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, parsed: argparse.Namespace, 
     """Run the service."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has something to read again
     notifier = notify.Notifier.take()
-    faulthandler.enable()  # SIGABRT, with which a watchdog ends a process that hangs, tells where it does
-    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING"])
+    faulthandler.enable(2)  # SIGABRT, with which a watchdog ends a process that hangs, tells where it does
     try:
         log.setup(conf, "peerdata", __version__)
     except (cfg.Error, OSError, log.LogConfigError) as error:
@@ -290,7 +327,9 @@ def sample() -> int:
     conf = cfg.ConfigOpts()
     generator.register_cli_opts(conf)
     conf(["--namespace", "peerdata", "--namespace", "oslo.log", "--wrap-width", "100"])
-    generator.generate(conf, sys.stdout)
+    text = io.StringIO()  # the generator takes an output that fails for a fault of an option
+    generator.generate(conf, text)
+    sys.stdout.write(text.getvalue())
     return 0
 
 

@@ -11,18 +11,37 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which prometheus_client knows where workers count together; read when it is imported."""
 
 
-def _gauge(name: str, meaning: str, *labels: str, mode: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+# When a series began is of no use to anybody here, and doubles the lines of each counter.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+Mode = Literal["livesum", "livemax", "livemostrecent"]
+
+
+def _gauge(name: str, meaning: str, *labels: str, mode: Mode = "livesum") -> Gauge:
     """*mode*: what the numbers of several workers come to."""
     return Gauge(name, meaning, labels, multiprocess_mode=mode)
 
 
+BUILD_INFO = _gauge(
+    "peerdata_build_info",
+    "1; of what version this is, on which Python, with which schema of the store.",
+    *("version", "python", "schema"),
+    mode="livemax",
+)
 REQUESTS = Counter(
     "peerdata_requests",
     "Requests of instances, by call (`pass_through`: handed to nova) and status.",
@@ -32,7 +51,7 @@ REQUEST_SECONDS = Histogram(
     "peerdata_request_seconds",
     "Seconds from a request's last byte to its answer, by call; without those that ask to wait.",
     ("call",),
-    buckets=(0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 25),
+    buckets=(0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10, 25, 60),
 )
 TURNED_AWAY = Counter(
     "peerdata_turned_away",
@@ -63,6 +82,21 @@ NOVA_WAITING = _gauge(
 )
 NOVA_WAITING_SECONDS = _gauge(
     "peerdata_nova_waiting_seconds", "For how long the oldest of them has waited.", mode="livemax"
+)
+STORE_SECONDS = Histogram(
+    "peerdata_store_seconds",
+    "Seconds of a transaction, with its repeats and the wait for a connection, by kind: `read`, `write`, or `open`.",
+    ("kind",),
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25),
+)
+STORE_FAILURES = Counter(
+    "peerdata_store_failures", "Transactions that failed because the store was away, by kind.", ("kind",)
+)
+CLUSTERS = _gauge(
+    "peerdata_clusters",
+    "Clusters with members in the store, by state: `forming` or `formed`; counted at most every 10 s.",
+    "state",
+    mode="livemostrecent",
 )
 MEMBERS_GONE = Counter(
     "peerdata_members_gone", "Members for whom a cluster waited, and of whom nova said that they do not exist any more."

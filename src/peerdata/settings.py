@@ -31,6 +31,9 @@ from peerdata.errors import SettingsInvalid
 
 IDENTITY_MODES = ("neutron", "upstream", "inventory")
 
+# Before anything reads the option: oslo.config keeps what it has read, so a default that changes later has no effect.
+log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "alembic=WARNING"])
+
 
 def _setting(option: type[cfg.Opt], default: Any, explanation: str, **rules: Any) -> Any:
     return field(

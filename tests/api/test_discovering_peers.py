@@ -19,7 +19,7 @@ from .conversation import Guest, Heard
 async def test_nothing_shared_is_an_empty_list(alice: Guest) -> None:
     await alice.publish("private=1")
     heard = await alice.get("shared.json")
-    assert (heard.status, heard.body) == (200, b"[]")
+    assert (heard.status, heard.body) == (200, b"[]\n")
     assert heard.content_type == b"application/json; charset=utf-8"
 
 
@@ -38,7 +38,7 @@ async def test_peers_stand_in_the_order_in_which_they_first_shared_the_caller_in
 async def test_shared_json_is_compact_with_keys_in_alphabetical_order(alice: Guest) -> None:
     await alice.publish("b=2", "a=ü", shared=True)
     heard = await alice.get("shared.json")
-    assert heard.body == f'[{{"meta":{{"from_server_a":"ü","from_server_b":"2"}},"uuid":"{ALICE}"}}]'.encode()
+    assert heard.body == f'[{{"meta":{{"from_server_a":"ü","from_server_b":"2"}},"uuid":"{ALICE}"}}]\n'.encode()
 
 
 @pytest.mark.parametrize("version", ["latest", "2012-08-10", "2025-04-04"])
@@ -237,7 +237,7 @@ async def test_whatever_anybody_commits_the_next_read_asks_the_store(
 async def test_a_project_in_which_nobody_shares_yet_is_answered_at_once_too(bob: Guest) -> None:
     """It is the one that is asked most: everybody waits for the first."""
     await bob.get("shared.json")
-    assert answered_at_once(bob, SHARED) == b"[]"
+    assert answered_at_once(bob, SHARED) == b"[]\n"
 
 
 async def test_what_was_not_asked_before_or_is_wrong_is_not_answered_at_once(

@@ -1,5 +1,6 @@
 """What goes wrong inside: the store, and our own defects."""
 
+import asyncio
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import NoReturn
 
 import pytest
 
+from peerdata import repeats
+from peerdata.api.instance import REFUSED_BURST
 from peerdata.service.board import Board
 from peerdata.store import entries
 
@@ -109,6 +112,36 @@ async def test_a_defect_in_an_answer_that_comes_at_once_has_a_request_id_too(
         heard = await alice.get(path)
     assert (heard.status, heard.code) == (500, "server.error")
     assert heard.error["request_id"]
+
+
+async def test_an_instance_that_is_refused_again_and_again_has_a_few_lines(
+    alice: Guest, bob: Guest, zoe: Guest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And hides neither another reason nor another project."""
+    caplog.set_level("INFO", logger="peerdata")
+    for _ in range(100):
+        await alice.get("shared.json", "x=1")
+    await bob.get("peer_data.json", "since=x")
+    await zoe.get("shared.json", "x=1")
+    repeats.flush_all(at_end=True)
+    told = [message for message in caplog.messages if "Refused" in message]
+    assert sum(message.startswith("Refused instance") for message in told) == REFUSED_BURST + 2
+    assert sum(message.startswith(f"{100 - REFUSED_BURST} more like it") for message in told) == 1
+    assert {record.levelname for record in caplog.records if "Refused" in record.getMessage()} == {"INFO"}
+
+
+async def test_while_the_store_is_away_refusals_of_all_projects_have_a_few_lines(
+    alice: Guest, zoe: Guest, store_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="peerdata")
+    repeats.flush_all(at_end=True)
+    caplog.clear()
+    await asyncio.to_thread(store_file.unlink)
+    for guest in (alice, zoe):
+        for _ in range(50):
+            assert (await guest.publish("a=1")).status == 503
+    repeats.flush_all(at_end=True)
+    assert len(caplog.messages) == REFUSED_BURST + 1 + 1 + 1, caplog.messages
 
 
 async def test_a_refusal_is_logged_with_instance_project_and_reason(

@@ -162,7 +162,7 @@ async def test_a_malformed_request_has_an_answer_of_the_same_form(api: Parts) ->
     """What never reaches a handler is refused by the same table."""
     answer = api.instances.refuse(PeerdataError("x"))
     assert answer.status == 500
-    assert answer.body == b'{"error":{"code":"peerdata.server.error","message":"x"}}'
+    assert answer.body == b'{"error":{"code":"peerdata.server.error","message":"x"}}\n'
 
 
 async def test_a_path_that_cannot_be_printed_reaches_neither_the_log_nor_the_page_as_it_is(

@@ -345,7 +345,7 @@ def test_projects_with_the_same_addresses_never_see_each_other(tenants: Tenants)
 def test_nothing_shared_is_an_empty_list(tenants: Tenants, agent: str) -> None:
     answer = of(tenants, agent).get("/openstack/latest/shared.json")
 
-    assert (answer.status, answer.body) == (200, b"[]")
+    assert (answer.status, answer.body) == (200, b"[]\n")
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
 
 

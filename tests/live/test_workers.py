@@ -103,6 +103,18 @@ def test_a_worker_that_is_killed_is_started_again_and_the_others_go_on(service: 
     until(lambda: len(ready(service)) == WORKERS + 1)
 
 
+def test_workers_tell_of_what_they_share_once_and_not_once_each(service: Service) -> None:
+    assert service.ask("127.0.0.11", "POST", "cluster/db.json?size=3").status == 200
+    for _ in range(12):  # whichever of them answers
+        told = metrics(service)
+        (build,) = [value for name, value in told.items() if name.startswith("peerdata_build_info{")]
+        assert build == 1
+        assert told['peerdata_clusters{state="forming"}'] == 1
+        assert told['peerdata_clusters{state="formed"}'] == 0
+    assert told['peerdata_store_seconds_count{kind="write"}'] >= 1
+    assert not [name for name in told if "_created" in name]
+
+
 def test_a_worker_that_was_started_again_goes_on_counting_where_the_one_before_ended(service: Service) -> None:
     for number in range(30):
         service.publish("127.0.0.11", **{f"k{number}": "v"})

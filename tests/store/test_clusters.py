@@ -41,7 +41,7 @@ async def enter(engine: Engine, who: Instance, name: str = "db", plan: ClusterPl
 
 
 async def leave(engine: Engine, who: Instance) -> int:
-    return await engine.write(lambda connection: clusters.leave_all(connection, who, verdict.leave), PROJECT)
+    return len(await engine.write(lambda connection: clusters.leave_all(connection, who, verdict.leave), PROJECT))
 
 
 async def confirm(engine: Engine, who: Instance, term: int, name: str = "db") -> Roll:

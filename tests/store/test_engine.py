@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from peerdata import repeats
 from peerdata.errors import KeyTaken, PeerdataError, ServerBusy, SettingsInvalid, StoreUnavailable
 from peerdata.model import Entry, Quota
 from peerdata.service.publish import Publisher
@@ -478,14 +479,44 @@ async def test_a_table_that_is_gone_is_unavailable_for_reading_too(engine: Engin
         await changes(engine)
 
 
+@pytest.fixture
+def fresh_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Without what tests before have met, which would make the next of its kind a repeat."""
+    repeats.flush_all(at_end=True)
+    caplog.clear()
+    return caplog
+
+
 async def test_the_databases_own_words_are_logged_and_not_answered(
-    make_engine: MakeEngine, store_file: Path, caplog: pytest.LogCaptureFixture
+    make_engine: MakeEngine, store_file: Path, fresh_log: pytest.LogCaptureFixture
 ) -> None:
     engine = make_engine(busy_timeout_s=0)
     with locked(store_file), pytest.raises(StoreUnavailable) as refused:
         await share(engine, ALICE, a="1")
-    assert "database is locked" in caplog.text
+    assert "database is locked" in fresh_log.text
     assert "locked" not in refused.value.message
+
+
+async def test_a_store_that_is_away_is_one_line_and_the_number_of_failures_not_one_for_each(
+    make_engine: MakeEngine, store_file: Path, fresh_log: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine(busy_timeout_s=0)
+    with locked(store_file):
+        for _ in range(20):
+            with pytest.raises(StoreUnavailable):
+                await share(engine, ALICE, a="1")
+    await asyncio.to_thread(store_file.unlink)
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            await changes(engine)
+    repeats.flush_all(at_end=True)
+    told = [(record.levelname, record.getMessage().partition(str(store_file))[0]) for record in fresh_log.records]
+    assert told == [
+        ("ERROR", "The store failed while writing: database is locked"),
+        ("ERROR", "The store's file "),
+        ("ERROR", "19 more like it, the last: The store failed while writing: database is locked"),
+        ("ERROR", "19 more like it, the last: The store's file "),
+    ]
 
 
 async def test_a_file_that_is_removed_or_replaced_is_no_store_any_more(engine: Engine, store_file: Path) -> None:

@@ -4,10 +4,11 @@
 
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from peerdata.repeats import MAX_KINDS, Repeats
+from peerdata.repeats import MAX_KINDS, Repeats, flush_all
 
 LOG = logging.getLogger("peerdata.test")
 
@@ -112,3 +113,43 @@ def test_the_kinds_that_are_told_apart_are_bounded(repeats: Repeats, caplog: pyt
 def test_a_percent_sign_in_a_line_is_a_percent_sign(repeats: Repeats, caplog: pytest.LogCaptureFixture) -> None:
     repeats.warn("a", "100%s %d")
     assert caplog.messages == ["100%s %d"]
+
+
+def test_a_kind_keeps_its_level(repeats: Repeats, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for level in (logging.INFO, logging.ERROR):
+        repeats.tell(level, "x", level)
+        repeats.tell(level, "x", level)
+    clock.now += 1.0
+    repeats.flush(clock.now)
+    assert [record.levelname for record in caplog.records] == ["INFO", "ERROR", "INFO", "ERROR"]
+
+
+def test_all_that_is_held_back_is_logged_when_it_is_due_and_at_the_end(
+    repeats: Repeats, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Repeats(LOG, clock)
+    for one in (repeats, other):
+        one.warn("a", "x")
+        one.warn("a", "y")
+    flush_all()
+    assert len(caplog.messages) == 2
+    clock.now += 1.0
+    flush_all()
+    assert caplog.messages[2:] == 2 * ["1 more like it, the last: y"]
+    other.warn("a", "z")
+    flush_all(at_end=True)
+    assert caplog.messages[4:] == ["1 more like it, the last: z"]
+    assert not repeats
+    assert not other
+    other.warn("a", "x")
+    assert caplog.messages[5:] == ["x"], "what comes after the end is new"
+
+
+def test_threads_count_each_fault_once(repeats: Repeats, caplog: pytest.LogCaptureFixture) -> None:
+    """The store's do."""
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5000):
+            threads.submit(repeats.warn, "a", "x")
+    flush_all(at_end=True)
+    assert caplog.messages == ["x", "4999 more like it, the last: x"]

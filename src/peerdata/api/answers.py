@@ -54,10 +54,10 @@ def refuse(error: PeerdataError, *, through_neutron: bool) -> Answer:
 
 
 def answer_json(value: object, *, status: int = 200) -> Answer:
-    """*value* as a JSON answer."""
-    return Answer(status, render(value))
+    """*value* as a JSON answer. Like all JSON of ours it ends its line, for whoever reads it in a terminal."""
+    return Answer(status, render(value) + b"\n")
 
 
 def answer_document(document: object) -> Answer:
-    """A metadata document, in the form in which nova writes it (spaces, ASCII)."""
+    """A metadata document, in the form in which nova writes it (spaces, ASCII, no line end)."""
     return Answer(200, json.dumps(document).encode())

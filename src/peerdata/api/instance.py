@@ -15,7 +15,6 @@ import logging
 import random
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from typing import NamedTuple, Protocol
 from prometheus_client import Counter, Histogram
 
 from peerdata import metrics
-from peerdata.api import answers, documents, publishing, rolls
+from peerdata.api import answers, documents, publishing, requestlog, rolls
 from peerdata.api.documents import Proven, Reading, SettleReading
 from peerdata.api.health import Health
 from peerdata.api.routes import LISTED, Call, Target, only, parameters, understand
@@ -67,7 +66,7 @@ _PROVEN_BY_DOCUMENT = frozenset((Call.META_DATA, Call.PUBLISH, Call.CLUSTER))
 """Calls that need the caller's document, or may need it: the question that proves the caller gives it too."""
 
 REFUSED_BURST, REFUSED_PERIOD_S = 5, 10.0
-"""Lines in the log on refused identities, of one reason: so many at once, and then one in so many seconds."""
+"""Lines in the log on refusals, of one reason: so many at once, and then one in so many seconds."""
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -169,8 +168,18 @@ class InstanceApi:
         answer = self._answer_at_once(request, target)
         if answer is None:
             return self._answer_later(request, target, began, partial(self._route, request, target))
-        _count(target, 200, began)
+        self._finish(request, target, 200, began)
         return answer
+
+    def _finish(self, request: Request, target: Target, status: int, began: float, request_id: str = "") -> None:
+        """Count a request that is about to be answered, and log it where that is wanted."""
+        seconds = time.perf_counter() - began
+        number, histogram = _counters(target.call, status)
+        number.inc()
+        if not target.waits:  # it takes as long as it asked for
+            histogram.observe(seconds)
+        if requestlog.LOG.isEnabledFor(logging.DEBUG):
+            requestlog.write(self._identity, request, target, status, seconds, request_id)
 
     def _answer_at_once(self, request: Request, target: Target) -> Answer | None:
         """The answer to a good read by a known caller of a project that has not changed; None: all others."""
@@ -188,21 +197,22 @@ class InstanceApi:
         self, request: Request, target: Target, began: float, work: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """What *work* answers to any request; raises nothing."""
+        request_id = ""
         try:
             answer = await work()
         except PeerdataError as error:
             answer = self.refuse(error)
         except Exception as error:
-            answer = self._answer_defect(request, target, error)
-        _count(target, answer.status, began)
+            request_id = requestlog.make_request_id()
+            answer = self._answer_defect(request, target, error, request_id)
+        self._finish(request, target, answer.status, began, request_id)
         return answer
 
     def refuse(self, error: PeerdataError) -> Answer:
         """*error*, as it is told to this service's callers."""
         return answers.refuse(error, through_neutron=self._identity.through_neutron)
 
-    def _answer_defect(self, request: Request, target: Target, error: Exception) -> Answer:
-        request_id = f"req-{uuid.uuid4()}"
+    def _answer_defect(self, request: Request, target: Target, error: Exception, request_id: str) -> Answer:
         LOG.error("%s: %s %s failed by a defect of peerdata", request_id, request.method, target.path, exc_info=error)
         return self.refuse(
             PeerdataError("a defect of the metadata service; the operator finds it in its log", request_id=request_id)
@@ -270,8 +280,11 @@ class InstanceApi:
     async def _remember(self, error: PeerdataError, request: Request, target: Target, caller: Instance) -> None:
         """Keep why *caller* was refused, for `Call.LAST_ERROR`, which must not overwrite what it is to show."""
         call = f"{request.method} {rules.printable(target.path, 400)}"
-        level = logging.DEBUG if self._refusals.is_one_of_many(caller) else logging.INFO
-        LOG.log(level, "Refused instance %s of project %s: %s: %s", caller.uuid, caller.project_id, call, error.message)
+        # What is no fault of the instance's meets all of them at once, and has a line of its own where it comes from.
+        ours = isinstance(error, StoreUnavailable | ServerBusy | UpstreamFailed)
+        kind = error.code if ours else (error.code, caller.project_id)
+        line = f"Refused instance {caller.uuid} of project {caller.project_id}: {call}: {error.message}"
+        self._refused.tell(kind, line, logging.INFO)
         if target.call is not Call.LAST_ERROR and not isinstance(error, StoreUnavailable | ServerBusy):
             await self._refusals.remember(caller, answers.describe(error), call, now=int(self._now()))
 
@@ -305,13 +318,15 @@ class InstanceApi:
 
     def _handed_on(self, request: Request, target: Target, began: float, outcome: Answer | Exception) -> Answer:
         """The answer to what was passed on, and what came of it is *outcome*."""
+        request_id = ""
         if isinstance(outcome, Answer):
             answer = outcome
         elif isinstance(outcome, PeerdataError):
             answer = self.refuse(outcome)
         else:
-            answer = self._answer_defect(request, target, outcome)
-        _count(target, answer.status, began)
+            request_id = requestlog.make_request_id()
+            answer = self._answer_defect(request, target, outcome, request_id)
+        self._finish(request, target, answer.status, began, request_id)
         return answer
 
     async def _pass_on(self, request: Request) -> Answer:
@@ -351,7 +366,7 @@ class InstanceApi:
             except Exception:
                 answer = None  # likewise
             if answer is not None:
-                _count(target, answer.status, began)
+                self._finish(request, target, answer.status, began)
                 future.set_result(answer)
                 return
             show = partial(self._show_later, request, target, caller, outcome)
@@ -468,7 +483,7 @@ class InstanceApi:
         full = news.full
         peers = board.peers_json if full and not follow.prefix else b",".join(news.peers)
         opening = head % (news.revision, b"true" if full else b"false", _quoted(caller.uuid), poll_after_s)
-        closing = b'],"removed":%b}' % (render(news.removed) if news.removed else b"[]")
+        closing = b'],"removed":%b}\n' % (render(news.removed) if news.removed else b"[]")
         if len(peers) <= JOIN_BYTES:
             return Answer(200, b"%b%b%b" % (opening, peers, closing), account=caller.project_id)
         # A long text is shared by all who read it, and never copied.
@@ -539,13 +554,6 @@ def _expect(outcome: Answer | Exception) -> Answer:
 @lru_cache(maxsize=1024)
 def _counters(call: Call, status: int) -> tuple[Counter, Histogram]:
     return metrics.REQUESTS.labels(call.value, status), metrics.REQUEST_SECONDS.labels(call.value)
-
-
-def _count(target: Target, status: int, began: float) -> None:
-    number, seconds = _counters(target.call, status)
-    number.inc()
-    if not target.waits:  # it takes as long as it asked for
-        seconds.observe(time.perf_counter() - began)
 
 
 def _read_since(text: str | None) -> int | None:

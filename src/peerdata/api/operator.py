@@ -15,6 +15,7 @@ from peerdata.api.routes import understand
 from peerdata.errors import MethodUnsupported, PathUnknown, StoreUnavailable
 from peerdata.httpd.messages import Answer, Request
 from peerdata.model import Instance
+from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.upstream.nova import Nova
 
@@ -25,8 +26,11 @@ _NOBODY = Instance("", "")
 class OperatorApi:
     """Answers ``/healthz``, ``/readyz`` and ``/metrics``."""
 
-    def __init__(self, discovery: Discovery, nova: Nova | None, health: Health | None = None) -> None:
+    def __init__(
+        self, discovery: Discovery, nova: Nova | None, health: Health | None = None, clusters: Clusters | None = None
+    ) -> None:
         self._discovery = discovery
+        self._clusters = clusters
         self._nova = nova
         self._health = health or Health()
 
@@ -40,6 +44,8 @@ class OperatorApi:
         if path == "/readyz":
             return await self._ready()
         if path == "/metrics":
+            if self._clusters:
+                await self._clusters.count()
             return Answer(200, metrics.render(), CONTENT_TYPE_LATEST.encode())
         return refuse(PathUnknown("here are /healthz, /readyz and /metrics"), through_neutron=False)
 

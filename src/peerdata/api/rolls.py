@@ -109,7 +109,7 @@ def render_roll(name: str, roll: Roll, caller: str, poll_after_s: float) -> byte
             "poll_after_s": poll_after_s,
         }
     )
-    return b'%s,"members":%s,%s' % (head[:-1], _render_members(roll, founders_alone), tail[1:])
+    return b'%s,"members":%s,%s\n' % (head[:-1], _render_members(roll, founders_alone), tail[1:])
 
 
 def _render_members(roll: Roll, founders_alone: bool) -> bytes:

@@ -105,6 +105,9 @@ class Identity(Protocol):
             UpstreamFailed, ServerBusy: it cannot be told now.
         """
 
+    def name_of(self, instance: Instance) -> str:
+        """What an instance is called, for the log, if that is known without asking anybody; else empty."""
+
     def headers_for_nova(self, request: Request) -> Headers:
         """The request's headers, as nova may see them when the request is passed on."""
 

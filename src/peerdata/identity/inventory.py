@@ -44,6 +44,10 @@ class InventoryIdentity:
     async def is_gone(self, instance: Instance) -> bool:
         return self._inventory.describe(instance) is None
 
+    def name_of(self, instance: Instance) -> str:
+        listed = self._inventory.describe(instance)
+        return listed.name if listed and listed.name != instance.uuid else ""
+
     def headers_for_nova(self, request: Request) -> Headers:
         raise AssertionError("stand-alone there is no nova")
 

@@ -79,9 +79,16 @@ class NeutronIdentity:
 
     async def is_gone(self, instance: Instance) -> bool:
         """The secret lets this service ask of any instance, as the agents do."""
-        uuid = instance.uuid.encode("latin-1")
-        claim = (uuid, instance.project_id.encode("latin-1"), self._sign(uuid))
+        claim = self._claim_of(instance)
         return await self._proofs.is_unknown(Question(claim, list(zip(NEUTRON, claim, strict=True)), instance))
+
+    def name_of(self, instance: Instance) -> str:
+        return self._proofs.name_of(self._claim_of(instance))
+
+    def _claim_of(self, instance: Instance) -> Claim:
+        """What the agents send for an instance."""
+        uuid = instance.uuid.encode("latin-1")
+        return uuid, instance.project_id.encode("latin-1"), self._sign(uuid)
 
     def headers_for_nova(self, request: Request) -> Headers:
         return request.headers

@@ -38,6 +38,9 @@ RETRY_S = 10.0
 
 _NAME = re.compile(r"[!-~]+")
 
+MAX_NAME_CHARS = 64
+"""As much of an instance's name is remembered; nova's own limit is 255."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -57,6 +60,8 @@ class _Proof:
     proven_at: float
     compared_at: float
     """When it was last compared with what other servers know."""
+    name: str = ""
+    """What nova called the instance; cut, for the log."""
 
 
 class Proofs:
@@ -97,6 +102,11 @@ class Proofs:
             return None
         self._proofs.move_to_end(claim)
         return proof.instance
+
+    def name_of(self, claim: Hashable) -> str:
+        """What nova called the instance when *claim* was last proven; empty where that is not known."""
+        proof = self._proofs.get(claim)
+        return proof.name if proof else ""
 
     async def prove(self, question: Question, *, stale: bool) -> Instance:
         """Whom the claim is, asking nova where needed; raises as `Identity.prove`."""
@@ -202,12 +212,13 @@ class Proofs:
             raise UpstreamFailed(
                 "nova answered for another instance than the one that is known by this address; try again"
             )
-        self._remember(question, instance)
+        self._remember(question, instance, document.get("name"))
         return Found(answer, document, instance)
 
-    def _remember(self, question: Question, instance: Instance) -> None:
+    def _remember(self, question: Question, instance: Instance, name: object) -> None:
         now = self._clock()
-        self._put(question.claim, _Proof(instance, proven_at=now, compared_at=now))
+        called = name[:MAX_NAME_CHARS] if isinstance(name, str) else ""
+        self._put(question.claim, _Proof(instance, proven_at=now, compared_at=now, name=called))
         # A kept proof is found by what the headers name; nova itself refuses (404) where that is not the project.
         if self._kept and instance == question.named and _can_be_kept(instance):
             self._kept.note(instance, known=True)

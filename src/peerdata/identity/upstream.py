@@ -52,6 +52,10 @@ class UpstreamIdentity:
         """Nova finds instances by what they send, so nobody can ask for another."""
         return False
 
+    def name_of(self, instance: Instance) -> str:
+        """Proofs are found by what callers send, and not by the instance."""
+        return ""
+
     def headers_for_nova(self, request: Request) -> Headers:
         """Nobody but a trusted proxy may say who is asking."""
         # To a WSGI server `X_Forwarded_For` is the same header as `X-Forwarded-For` (PEP 3333, environ variables).

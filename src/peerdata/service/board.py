@@ -170,7 +170,7 @@ class Board:
     def shared_json(self) -> bytes:
         """The body of shared.json."""
         if self._shared_json is None:
-            self._shared_json = b"[" + b",".join([_as_shared(one) for one in self._shown.values()]) + b"]"
+            self._shared_json = b"[" + b",".join([_as_shared(one) for one in self._shown.values()]) + b"]\n"
         return self._shared_json
 
     @property

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 
 from peerdata import metrics
-from peerdata.errors import PeerdataError
+from peerdata.errors import PeerdataError, StoreUnavailable
 from peerdata.model import Cluster, ClusterPlan, Instance
+from peerdata.repeats import Repeats
 from peerdata.service import verdict
+from peerdata.service.history import History, NameOf
 from peerdata.service.publish import Publisher
 from peerdata.service.rolls import Rolls
 from peerdata.store import clusters, entries
@@ -33,6 +36,12 @@ QUESTIONS = 64
 FOUNDERS_S = 2.0
 """How long a founder is kept waiting for what nova says of those it founds with; nobody else waits for that."""
 
+COUNT_AGAIN_S = 10.0
+"""Seconds before clusters are counted again, by this process; what the store does then grows with their number."""
+
+COUNT_PATIENCE_S = 1.0
+"""Seconds for which `/metrics` waits for that."""
+
 IsGone = Callable[[Instance], Awaitable[bool]]
 """Whether an instance is known not to exist any more; raises, or False, where that cannot be told."""
 
@@ -44,6 +53,7 @@ class Clusters:
     Args:
         clock: Seconds; only differences count.
         room: How many there may be.
+        name_of: What an instance is called, for the log.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class Clusters:
         clock: Callable[[], float],
         *,
         room: Room,
+        name_of: NameOf = lambda _: "",
     ) -> None:
         self._store = store
         self._rolls = rolls
@@ -62,6 +73,9 @@ class Clusters:
         self._is_gone = is_gone
         self._clock = clock
         self._room = room
+        self._history = History(name_of)
+        self._unanswered = Repeats(LOG, clock)
+        self._count_again_at = -math.inf
         self._asked_at: dict[Instance, float] = {}
         self._questions: dict[Instance, asyncio.Task[None]] = {}
 
@@ -72,7 +86,29 @@ class Clusters:
         Raises:
             StoreUnavailable.
         """
-        return await self._rolls.read(project_id, name)
+        return await self._read(project_id, name)
+
+    async def _read(self, project_id: str, name: str) -> Roll:
+        roll = await self._rolls.read(project_id, name)
+        self._history.see(project_id, name, roll.cluster)
+        return roll
+
+    async def count(self) -> None:
+        """
+        Bring the metric of how many there are up to date: one statement, at most once in `COUNT_AGAIN_S`.
+
+        A store that is away, or takes longer than `COUNT_PATIENCE_S`, leaves the last numbers.
+        """
+        if self._clock() < self._count_again_at:
+            return
+        self._count_again_at = self._clock() + COUNT_AGAIN_S
+        try:
+            async with asyncio.timeout(COUNT_PATIENCE_S):
+                forming, formed = await self._store.read(clusters.count)
+        except (StoreUnavailable, TimeoutError):
+            return
+        metrics.CLUSTERS.labels("forming").set(forming)
+        metrics.CLUSTERS.labels("formed").set(formed)
 
     async def repeat(self, caller: Instance, name: str, plan: ClusterPlan, *, meta: Mapping[str, str]) -> Roll | None:
         """
@@ -83,14 +119,14 @@ class Clusters:
         Raises:
             ClusterTaken; StoreUnavailable.
         """
-        roll = await self._rolls.read(caller.project_id, name)
+        roll = await self._read(caller.project_id, name)
         there = roll.cluster
         if there is None or verdict.enter(there, plan, caller.uuid) is not there:
             return None
         if not meta.items() <= roll.metas.get(caller.uuid, {}).items():
             return None
         waited = await self._ask_of_those_awaited(there, caller)
-        return await self._rolls.read(caller.project_id, name) if waited else roll
+        return await self._read(caller.project_id, name) if waited else roll
 
     async def enter(
         self,
@@ -119,17 +155,20 @@ class Clusters:
         def decide(cluster: Cluster | None) -> Cluster:
             return verdict.enter(cluster or verdict.begin(plan), plan, caller.uuid)
 
-        with self._publisher.settling(offer) if offer else nullcontext():
+        with (
+            self._publisher.settling(offer) if offer else nullcontext(),
+            self._history.telling(caller, name, decide) as decision,
+        ):
             cluster = await self._store.write(
                 lambda connection: clusters.change(
-                    connection, caller.project_id, name, decide, offer=offer, entering=caller, room=self._room
+                    connection, caller.project_id, name, decision, offer=offer, entering=caller, room=self._room
                 ),
                 lane=caller.project_id,
                 look=entries.refuse(offer) if offer and self._publisher.look(offer) else None,
             )
         assert cluster is not None
         await self._ask_of_those_awaited(cluster, caller)
-        return await self._rolls.read(caller.project_id, name)  # shared with all who enter at the same time
+        return await self._read(caller.project_id, name)  # shared with all who enter at the same time
 
     async def confirm(self, caller: Instance, name: str, term: int) -> Roll:
         """
@@ -141,23 +180,23 @@ class Clusters:
         Raises:
             NotFounder; StoreUnavailable; ServerBusy.
         """
-        roll = await self._rolls.read(caller.project_id, name)
+        roll = await self._read(caller.project_id, name)
         there = roll.cluster
         # A refusal, and a repeat that changes nothing, need no lock: the roll is as it is now.
         if there is not None and verdict.confirm(there, caller.uuid, term) == there:
             return roll
         if there and _founds_with_others(there, caller):
             await self._ask_of_those_awaited(there, caller, anew=True)
-        await self._store.write(
-            lambda connection: clusters.change(
-                connection,
-                caller.project_id,
-                name,
-                lambda cluster: verdict.confirm(cluster, caller.uuid, term),
-            ),
-            lane=caller.project_id,
-        )
-        return await self._rolls.read(caller.project_id, name)
+
+        def decide(cluster: Cluster | None) -> Cluster:
+            return verdict.confirm(cluster, caller.uuid, term)
+
+        with self._history.telling(caller, name, decide) as decision:
+            await self._store.write(
+                lambda connection: clusters.change(connection, caller.project_id, name, decision),
+                lane=caller.project_id,
+            )
+        return await self._read(caller.project_id, name)
 
     async def _ask_of_those_awaited(self, cluster: Cluster, caller: Instance, *, anew: bool = False) -> bool:
         """
@@ -195,18 +234,15 @@ class Clusters:
         try:
             if not await self._is_gone(suspect):
                 return
-            number = await self._store.write(
-                lambda connection: clusters.leave_all(connection, suspect, verdict.leave), lane=suspect.project_id
-            )
-            metrics.MEMBERS_GONE.inc(number)
-            LOG.warning(
-                "Instance %s of project %s does not exist any more, and was taken off the roll of %d clusters",
-                suspect.uuid,
-                suspect.project_id,
-                number,
-            )
+            with self._history.deciding(suspect.project_id):
+                departures = await self._store.write(
+                    lambda connection: clusters.leave_all(connection, suspect, verdict.leave), lane=suspect.project_id
+                )
+                self._history.tell_departures(suspect, departures)
+            metrics.MEMBERS_GONE.inc(len(departures))
         except PeerdataError as error:
-            LOG.info("It cannot be told whether instance %s still exists: %s", suspect.uuid, error.message)
+            line = f"It cannot be told whether instance {suspect.uuid} still exists: {error.message}"
+            self._unanswered.tell(error.code, line, logging.INFO)
         finally:
             del self._questions[suspect]
 

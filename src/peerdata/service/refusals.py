@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 
 from peerdata.errors import PeerdataError
 from peerdata.model import Instance, Refusal
+from peerdata.repeats import Repeats
 from peerdata.store import refusals
 from peerdata.store.engine import Engine
 
@@ -47,6 +49,7 @@ class Refusals:
 
     def __init__(self, store: Engine) -> None:
         self._store = store
+        self._unkept = Repeats(LOG, time.monotonic)
         self._numbers: dict[Instance, int] = {}
         """How many each instance has had in this window."""
         self._of_project: dict[str, int] = {}
@@ -85,7 +88,8 @@ class Refusals:
             async with asyncio.timeout(PATIENCE_S):
                 await self._store.write_together(refusals.remember_all, (instance, refusal), lane=instance.project_id)
         except (PeerdataError, TimeoutError) as failure:
-            LOG.info("A refusal could not be kept: %s", failure or "the store is busy")
+            reason = str(failure) or "the store is busy"
+            self._unkept.tell(reason, f"A refusal could not be kept: {reason}", logging.INFO)
             return False
         self._forget(instance, refusal)
         return True

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from peerdata.errors import QuotaReached
 from peerdata.model import Cluster, ClusterPlan, Founders, Instance, Member
@@ -60,6 +61,15 @@ class Roll:
         # Measured (tracemalloc): a member, and beside the text of a key and its value what holds the two.
         texts = sum(120 + len(key) + len(value.encode()) for meta in self.metas.values() for key, value in meta.items())
         object.__setattr__(self, "size", 500 + 560 * members + texts)
+
+
+class Departure(NamedTuple):
+    """A cluster that an instance has left."""
+
+    cluster: str
+    """Its name."""
+    before: Cluster
+    after: Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +124,24 @@ def change(
     return after
 
 
-def leave_all(connection: Connection, instance: Instance, leave: Callable[[Cluster, str], Cluster]) -> int:
-    """Let *leave* take an instance off every roll of its project; returns how many it was on."""
+def leave_all(connection: Connection, instance: Instance, leave: Callable[[Cluster, str], Cluster]) -> list[Departure]:
+    """Let *leave* take an instance off every roll of its project; returns those it was on."""
     entries.lock_project(connection, instance.project_id)  # before the look, so that it cannot come onto one meanwhile
     names = connection.execute(
         select(_member.c.cluster).where(_member.c.project_id == instance.project_id, _member.c.uuid == instance.uuid)
     ).scalars()
-    found = list(names)
-    for name in found:
-        change(connection, instance.project_id, name, lambda cluster: cluster and leave(cluster, instance.uuid))
-    return len(found)
+    departures: list[Departure] = []
+    for name in list(names):
+
+        def decide(cluster: Cluster | None, name: str = name) -> Cluster | None:
+            if cluster is None:
+                return None
+            after = leave(cluster, instance.uuid)
+            departures.append(Departure(name, cluster, after))
+            return after
+
+        change(connection, instance.project_id, name, decide)
+    return departures
 
 
 def list_clusters(connection: Connection) -> list[tuple[str, str, Cluster]]:
@@ -137,6 +155,16 @@ def list_clusters(connection: Connection) -> list[tuple[str, str, Cluster]]:
         assert cluster is not None
         found.append((project_id, name, cluster))
     return found
+
+
+def count(connection: Connection) -> tuple[int, int]:
+    """How many clusters have members: those that are forming, and those that are formed."""
+    has_members = exists().where(_member.c.project_id == _cluster.c.project_id, _member.c.cluster == _cluster.c.name)
+    rows = connection.execute(
+        select(_cluster.c.formed, func.count()).where(has_members).group_by(_cluster.c.formed)
+    ).all()
+    numbers = {bool(formed): int(number) for formed, number in rows}
+    return numbers.get(False, 0), numbers.get(True, 0)
 
 
 def find_projects(connection: Connection, uuid: str) -> list[str]:
@@ -162,14 +190,14 @@ def _read_cluster(connection: Connection, which: Mapping[str, str]) -> Cluster |
 def _check_room(connection: Connection, entering: Instance, room: Room, *, begins: bool) -> None:
     """One without members keeps its term for whoever begins it anew, and takes no room."""
     of_project = _member.c.project_id == entering.project_id
-    count = select(func.count(_member.c.cluster.distinct()))
-    if begins and (there := connection.execute(count.where(of_project)).scalar_one()) >= room.of_project:
+    number = select(func.count(_member.c.cluster.distinct()))
+    if begins and (there := connection.execute(number.where(of_project)).scalar_one()) >= room.of_project:
         raise QuotaReached(
             f"the project has {there} clusters and may have {room.of_project}; use the name of one that is there",
             limit=room.of_project,
             scope="clusters",
         )
-    its = connection.execute(count.where(of_project, _member.c.uuid == entering.uuid)).scalar_one()
+    its = connection.execute(number.where(of_project, _member.c.uuid == entering.uuid)).scalar_one()
     if its >= room.of_instance:
         raise QuotaReached(
             f"the instance is a member of {its} clusters and may be one of {room.of_instance}",

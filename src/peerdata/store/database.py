@@ -25,8 +25,12 @@ from sqlalchemy import Engine as Database
 from sqlalchemy import create_engine as create_database
 
 from peerdata.errors import SettingsInvalid, StoreUnavailable
+from peerdata.repeats import Repeats
 
 LOG = logging.getLogger(__name__)
+
+FAILURES = Repeats(LOG, time.monotonic)
+"""Every call that needs a store that is away meets the same failure."""
 
 _FORM = (
     "write sqlite:////absolute/path, postgresql+psycopg://user:password@host/name, or "
@@ -262,6 +266,7 @@ def translated_errors(doing: str) -> Iterator[None]:
 
 
 def _unavailable(doing: str, error: exc.SQLAlchemyError) -> StoreUnavailable:
-    reason = " ".join(str(getattr(error, "orig", None) or error).split())
-    LOG.error("The store failed while %s: %s", doing, reason)
+    cause = getattr(error, "orig", None) or error
+    reason = " ".join(str(cause).split())
+    FAILURES.tell((doing, type(cause)), f"The store failed while {doing}: {reason}", logging.ERROR)
     return StoreUnavailable(f"the store is away while {doing}; nothing was stored, try again in a moment")

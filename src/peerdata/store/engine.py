@@ -47,8 +47,17 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy import Connection
 
 from peerdata.errors import PeerdataError, ServerBusy, StoreUnavailable
-from peerdata.store.database import connect, file_of, is_conflict, is_lost, leaves_commit_open, translated_errors
+from peerdata.store.database import (
+    FAILURES,
+    connect,
+    file_of,
+    is_conflict,
+    is_lost,
+    leaves_commit_open,
+    translated_errors,
+)
 from peerdata.store.lanes import Lanes
+from peerdata.store.measuring import measured
 from peerdata.store.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
@@ -173,6 +182,7 @@ class Engine:
         except TimeoutError as error:
             raise StoreUnavailable("the store keeps silent; nothing could be read, try again in a moment") from error
 
+    @measured("read")
     def _read(self, work: Work[T]) -> T:
         began = time.monotonic()
         with translated_errors("reading"):
@@ -286,6 +296,7 @@ class Engine:
                 outcomes[place] = outcome
         return outcomes
 
+    @measured("write")
     def _run(self, group: list[_Job]) -> list[Any]:
         """The outcomes of *group*, after as many tries as it takes within the patience."""
         until = time.monotonic() + self._patience_s
@@ -349,7 +360,8 @@ class _File:
             StoreUnavailable.
         """
         if self._identify() != self._identity:
-            LOG.error("The store's file %s was removed or replaced while the service runs: restart it", self._path)
+            line = f"The store's file {self._path} was removed or replaced while the service runs: restart it"
+            FAILURES.tell("file", line, logging.ERROR)
             raise StoreUnavailable(
                 "the store's file was removed or replaced while the service runs; nothing was stored, and the operator "
                 "must restart the service"

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 
 from peerdata.errors import PeerdataError, StoreUnavailable
 from peerdata.store.engine import Engine
+from peerdata.store.measuring import measured
 
 LOG = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ def _begin(prepare: Prepare) -> Future[None]:
 
     def run() -> None:
         try:
-            prepare()
+            with measured("open"):
+                prepare()
         except BaseException as error:
             outcome: BaseException | None = error
         else:

@@ -40,7 +40,7 @@ def remove_instance(url: str, uuid: str, *, leave: Leave, busy_timeout_s: float)
             instance = Instance(uuid, project_id)
             removed[project_id] = (
                 entries.remove(connection, instance),
-                clusters.leave_all(connection, instance, leave),
+                len(clusters.leave_all(connection, instance, leave)),
             )
         return removed
 

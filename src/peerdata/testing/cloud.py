@@ -181,9 +181,9 @@ class Cloud:
                 nova = ["meta_data.json", *(["network_data.json"] if instance.network_data is not None else [])]
                 return "\n".join(nova if self.without_peerdata else [*nova, *LISTED]).encode()
             if call == "meta_data.json":
-                return _json(_document(instance, project))
+                return _nova_json(_document(instance, project))
             if call == "network_data.json" and instance.network_data is not None:
-                return _json(instance.network_data)
+                return _nova_json(instance.network_data)
             if not self.without_peerdata:
                 answer = self._answer_ours(instance, project, method, call, parse_query(query), body)
                 if answer is not None:
@@ -202,7 +202,7 @@ class Cloud:
         if call == "metadata" and method == "POST":
             meta, shared = parse_publish(given, body)
             project.publish(instance.uuid, meta, shared=shared)
-            return _json(_document(instance, project))
+            return _nova_json(_document(instance, project))
         methods = dict.fromkeys(("shared.json", "peer_data.json", "peer_data/last_error.json"), "GET")
         methods["metadata"] = "POST"
         if cluster:
@@ -264,4 +264,9 @@ def _document(instance: Instance, project: Project) -> dict[str, Any]:
 
 
 def _json(value: object) -> bytes:
+    """As peerdata writes it: each answer of its own ends its line, a document of nova's does not."""
+    return _nova_json(value) + b"\n"
+
+
+def _nova_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -55,6 +55,6 @@ def test_an_error_is_told_with_code_message_and_facts() -> None:
     assert json.loads(answer.body) == {"error": describe(error)}
 
 
-def test_json_is_compact_utf8_and_a_document_is_in_novas_form() -> None:
-    assert answer_json({"a": ["ü", 1]}).body == '{"a":["ü",1]}'.encode()
+def test_json_is_compact_utf8_that_ends_its_line_and_a_document_is_in_novas_form() -> None:
+    assert answer_json({"a": ["ü", 1]}).body == '{"a":["ü",1]}\n'.encode()
     assert answer_document({"a": ["ü", 1]}).body == b'{"a": ["\\u00fc", 1]}'

@@ -106,13 +106,13 @@ def published() -> Project:
 def test_shared_json_lists_peers_as_they_joined_and_keys_in_alphabetical_order() -> None:
     assert read_in_full(published()).shared_json == (
         b'[{"meta":{"from_server_etcd_a":"u1 etcd_a 3","from_server_etcd_b":"u1 etcd_b 1"},"uuid":"u1"},'
-        b'{"meta":{"from_server_x":"u2 x 2"},"uuid":"u2"}]'
+        b'{"meta":{"from_server_x":"u2 x 2"},"uuid":"u2"}]\n'
     )
 
 
 def test_a_blank_board_shows_an_empty_list_at_revision_0() -> None:
     board = Board(7)
-    assert board.shared_json == b"[]"
+    assert board.shared_json == b"[]\n"
     assert board.news(None, "") == News(0, full=True, peers=[], removed=[])
     assert board.news(0, "") == News(0, full=False, peers=[], removed=[])
     assert board.changed_at == 7

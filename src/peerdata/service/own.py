@@ -25,8 +25,8 @@ MAX_TOGETHER = 256
 """Instances of one statement, as in a group of writes; SQLite's expressions are at most 1000 deep."""
 
 # Measured (tracemalloc): what an instance and one of its entries hold beside their text.
-_INSTANCE_BYTES = 900
-_ENTRY_BYTES = 250
+_INSTANCE_BYTES = 850
+_ENTRY_BYTES = 210
 
 
 class _Kept(NamedTuple):
@@ -91,6 +91,7 @@ class OwnEntries:
                     continue
                 for instance, own in found.items():
                     self._keep(instance, own, version)
+                self._memory.report()
                 _settle(waiting, found)
         finally:
             self._asking = None
@@ -98,9 +99,13 @@ class OwnEntries:
     def _keep(self, instance: Instance, own: Mapping[str, Entry], version: int | None) -> None:
         if version is None:
             return  # the store has to be asked each time
-        texts = sum(len(entry.key) + len(entry.value) for entry in own.values())
-        self._kept[instance] = kept = _Kept(own, version, _INSTANCE_BYTES + len(own) * _ENTRY_BYTES + texts)
+        self._kept[instance] = kept = _Kept(own, version, _size(own))
         self._memory.use(instance, kept.size, partial(self._kept.pop, instance))
+
+
+def _size(own: Mapping[str, Entry]) -> int:
+    """Bytes of memory, about, of an instance with these entries."""
+    return _INSTANCE_BYTES + sum(_ENTRY_BYTES + entry.bytes for entry in own.values())
 
 
 def _settle(

@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from peerdata import errors, metrics
 from peerdata.api.answers import STATUS, status_of
 from peerdata.api.routes import PATHS, Call, understand
-from peerdata.app import files_needed
+from peerdata.capacity import files_needed
 from peerdata.errors import PeerdataError
 from peerdata.settings import SECTIONS, NovaSettings, Settings
 
@@ -25,14 +25,16 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"workers"},
-    {"app"},
+    {"serving"},
+    {"preflight"},
+    {"app", "capacity"},
     {"api"},
     {"identity", "service"},
     {"httpd", "store", "upstream"},
-    {"metrics"},
+    {"metrics", "tls"},
     {"settings"},
     {"model", "oversight"},
-    {"errors", "foreign", "guest", "notify", "repeats", "testing"},
+    {"errors", "guest", "notify", "repeats", "testing"},
 ]
 """From the top; a room is a directory or a module, and rooms of one floor do not see each other. What runs in an
 instance stands on the ground by itself."""

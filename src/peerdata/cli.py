@@ -277,20 +277,20 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, parsed: argparse.Namespace, 
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     several = settings.instance_api.workers > 1
     with workers.share_metrics() if several else nullcontext():
-        from peerdata import app  # only now: it imports what counts
+        from peerdata import preflight, serving  # only now: it imports what counts
 
         if most_files != resource.RLIM_INFINITY:
-            app.warn_of_few_files(settings, most_files)
-        app.warn_of_old_settings(settings)
-        store_ready = app.prepare(settings)
-        listeners = app.Listeners.open(settings)
+            preflight.warn_of_few_files(settings, most_files)
+        preflight.warn_of_old_settings(settings)
+        store_ready = preflight.prepare(settings)
+        listeners = [serving.OpenListener.open(listener) for listener in serving.listeners_of(settings)]
         reload_settings = partial(_reload_settings, settings, conf, parsed)
-        make_service = partial(app.Service, settings, listeners, reload_settings, store_ready=store_ready)
+        make_service = partial(serving.Service, settings, listeners, reload_settings, store_ready=store_ready)
         if several:
-            app.rehearse(settings)
+            preflight.rehearse(settings)
             workers.supervise(settings, listeners, make_service, notifier)
         else:
-            uvloop.run(app.serve(make_service(notifier)))
+            uvloop.run(serving.serve(make_service(notifier)))
     return 0
 
 

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ from peerdata.oversight import GONE, RELOADING, STOPPING, Oversight, Reporter, R
 from peerdata.settings import Settings
 
 if TYPE_CHECKING:
-    from peerdata.app import Listeners, Service
+    from peerdata.serving import OpenListener, Service
 
 MakeService = Callable[[notify.Observer], "Service"]
 """Makes the service of one process, for whoever wants to know how it is."""
@@ -104,7 +104,10 @@ def _remove_left_metrics() -> None:
 
 
 def supervise(
-    settings: Settings, listeners: Listeners, make_service: MakeService, notifier: notify.Notifier | None = None
+    settings: Settings,
+    listeners: Sequence[OpenListener],
+    make_service: MakeService,
+    notifier: notify.Notifier | None = None,
 ) -> None:
     """
     Run as many workers as *settings* say, until SIGTERM; exits the process then, or at the next signal at once.
@@ -128,14 +131,15 @@ def supervise(
     manager.run()
 
 
-def _begin_to_end(listeners: Listeners) -> None:
+def _begin_to_end(listeners: Sequence[OpenListener]) -> None:
     """
     Leave the listeners to the workers, which close them last, and hand on that somebody does not want to wait.
 
     Cotyledon ignores signals from here on. It sends SIGTERM to each worker, and so does systemd; so a worker may get
     two that mean one, and is told by another signal.
     """
-    listeners.close()
+    for listener in listeners:
+        listener.close()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _hurry)
 

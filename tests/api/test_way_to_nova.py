@@ -152,6 +152,20 @@ async def test_who_joined_a_question_that_nova_lost_is_not_given_up_with_it(behi
     assert (await asyncio.wait_for(repeated, PATIENCE_S)).status == 200
 
 
+async def test_who_joined_a_question_that_nova_lost_waits_no_longer_than_its_own_limit(
+    behind_nova: Cloud, gate: Gate
+) -> None:
+    alice = await through(behind_nova, pass_through_timeout=2.0)
+    first = begin(alice.get("user_data"))
+    await gate.until_asked(1)
+    await asyncio.sleep(0.2)
+    began = asyncio.get_running_loop().time()
+    repeated = begin(alice.get("user_data"))
+    assert (await asyncio.wait_for(first, PATIENCE_S)).status == 504
+    assert (await asyncio.wait_for(repeated, PATIENCE_S)).status == 504
+    assert asyncio.get_running_loop().time() - began < 3.4, "its own 2 s and the clock's steps, not 1.8 s and 2 more"
+
+
 async def test_nothing_else_joins(behind_nova: Cloud, gate: Gate) -> None:
     alice, bob = behind_nova.alice, behind_nova.bob
     odd = replace(alice, headers=[*alice.headers, (b"accept", b"x")])

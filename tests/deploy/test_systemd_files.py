@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from peerdata.app import files_needed
+from peerdata.capacity import files_needed
 from peerdata.settings import NovaSettings, Settings
 from tests.live.service import Service
 

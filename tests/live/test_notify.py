@@ -43,7 +43,7 @@ def start(make_service: MakeService, manager: Manager, workers: int = 1) -> Serv
 
 def process_ids(service: Service) -> list[int]:
     """Of all that became ready."""
-    return [int(pid) for pid in re.findall(r"(\d+) INFO peerdata.app .* is ready", service.log.read_text())]
+    return [int(pid) for pid in re.findall(r"(\d+) INFO peerdata.serving .* is ready", service.log.read_text())]
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from peerdata.app import files_needed
+from peerdata.capacity import files_needed
 from peerdata.settings import InstanceApiSettings, Settings
 
 from .conftest import MakeService
@@ -301,7 +301,7 @@ def test_sighup_reads_the_authorities_of_clients_again_and_keeps_the_old_ones_wh
     assert (_reads(service, known), _reads(service, stranger)) == (False, True)
     (place / "ca.pem").write_text("no authority")
     service.signal(signal.SIGHUP)
-    _until_logged(service, "ERROR peerdata.app")
+    _until_logged(service, "ERROR peerdata.serving")
     assert (
         "the old stays in force: [instance_api] ssl_cert_file, ssl_key_file or ssl_ca_file" in service.log.read_text()
     )

@@ -199,7 +199,7 @@ def service(make_service: MakeService, request: pytest.FixtureRequest) -> Servic
 
 def processes(service: Service) -> set[int]:
     """Those that answer."""
-    return {int(pid) for pid in re.findall(r"(\d+) INFO peerdata.app .* is ready", service.log.read_text())}
+    return {int(pid) for pid in re.findall(r"(\d+) INFO peerdata.serving .* is ready", service.log.read_text())}
 
 
 @contextmanager

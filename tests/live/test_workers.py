@@ -46,7 +46,7 @@ def until(true: Callable[[], object]) -> None:
 
 def ready(service: Service) -> list[int]:
     """The process ids of all workers that became ready, in that order."""
-    return [int(pid) for pid in re.findall(r"(\d+) INFO peerdata.app .* is ready", service.log.read_text())]
+    return [int(pid) for pid in re.findall(r"(\d+) INFO peerdata.serving .* is ready", service.log.read_text())]
 
 
 def metrics(service: Service) -> dict[str, float]:

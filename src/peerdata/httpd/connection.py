@@ -290,6 +290,7 @@ class Connection(asyncio.Protocol):
         common.connections.discard(self)
         if self._partial:
             common.incoming.release(self)
+            self._partial = False  # else a handler that is still at work would count it again, for ever
         if common.unwritten:
             common.unwritten.release(self)
         common.leave(self._client, rejected=self._rejection is not None)

@@ -263,7 +263,8 @@ class Proofs:
         if kept is None:
             return proof
         known, age_s = kept
-        if proof and now - age_s <= proof.proven_at:
+        # Kept times are whole seconds; of the same second a refusal counts.
+        if proof and now - age_s + (0 if known else 1) <= proof.proven_at:
             return proof
         if not known:
             self._proofs.pop(question.claim, None)

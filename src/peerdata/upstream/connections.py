@@ -28,7 +28,9 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from fcntl import ioctl
 from functools import partial
+from termios import FIONREAD
 from typing import Final, cast
 
 import httptools
@@ -53,6 +55,9 @@ KEPT_S: Final = 1.0
 
 CLOSED_EARLY: Final = 3
 """So many connections in a row, closed within `KEPT_S` of their first answer, show one that does not."""
+
+WITHOUT_BODY: Final = frozenset({204, 304})
+"""Statuses whose answer ends with its head (RFC 9110, 8.6 and 15.4.5)."""
 
 # Headers of an answer that are not handed on as they are; Date is set anew.
 _LOOKED_AT = OF_ONE_CONNECTION | {b"content-type", b"date"}
@@ -154,12 +159,15 @@ class Connections:
             done: Called once. Must not raise.
         """
         exchange = Exchange(wire, is_head, safe, done)
-        if safe and self._idle:
+        while safe and self._idle:
             connection, _ = self._idle.popitem()
+            if connection.has_more():
+                connection.abort()
+                continue
             exchange.connection = connection
             connection.ask(exchange)
-        else:
-            self._connect(exchange)
+            return exchange
+        self._connect(exchange)
         return exchange
 
     def abandon(self, exchange: Exchange) -> None:
@@ -338,6 +346,10 @@ class Connection(asyncio.Protocol):
         self._seen = 0
         self._transport.write(exchange.wire)
 
+    def has_more(self) -> bool:
+        """Whether bytes that nobody asked for lie in the kernel: they would be taken for the next answer."""
+        return ioctl(self._transport.get_extra_info("socket").fileno(), FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+
     def drop(self) -> None:
         """Give up what is under way."""
         self._exchange = None
@@ -423,7 +435,8 @@ class Connection(asyncio.Protocol):
         elif lower == b"content-type":
             self._content_type = value.rstrip(b" \t")
         elif lower == b"content-length":
-            self._length = int(value)  # llhttp has seen that it is a number, and the only one
+            # llhttp has seen that it is a number, and the only one; Python reads no number of more than 4300 digits.
+            self._length = int(value.lstrip(b"0") or b"0")
         elif lower == b"transfer-encoding":
             if self._chunked or value.strip().lower() != b"chunked":
                 self._refuse(UpstreamFailed("nova's answer has a Transfer-Encoding other than chunked"))
@@ -444,8 +457,9 @@ class Connection(asyncio.Protocol):
         self._head_whole = True
         exchange = self._exchange
         if exchange is None or exchange.is_head:
+            # Not used again: a server that sends a body all the same would give it to whoever asks next.
             self._complete = True
-            self.stays = self._parser.should_keep_alive()
+            self.stays = False
 
     def on_body(self, part: bytes) -> None:
         """The body, out of its chunks, or a part of it."""
@@ -466,7 +480,7 @@ class Connection(asyncio.Protocol):
         """The answer is whole, if it is not an interim one."""
         if self._head_whole and not self._complete:
             self._complete = True
-            self.stays = self._parser.should_keep_alive()
+            self.stays = self._status not in WITHOUT_BODY and self._parser.should_keep_alive()
 
     # Further
 

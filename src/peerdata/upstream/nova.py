@@ -15,7 +15,6 @@ import copy
 import errno
 import json
 import logging
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,9 +23,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from peerdata import metrics
-from peerdata.errors import PeerdataError, ServerBusy, SettingsInvalid, UpstreamFailed, UpstreamSilent
+from peerdata.errors import PeerdataError, ServerBusy, UpstreamFailed, UpstreamSilent
 from peerdata.repeats import Repeats
-from peerdata.settings import NovaSettings, no_password
+from peerdata.settings import NovaSettings
+from peerdata.tls import nova_tls
 from peerdata.upstream.connections import Connections, Outcome
 from peerdata.upstream.messages import SAFE, Headers, NovaAnswer, write_request
 from peerdata.upstream.queue import Question, Queue, Waiter
@@ -64,7 +64,7 @@ class Nova:
         self._connections = Connections(
             parts.hostname or "",
             parts.port or (443 if https else 80),
-            tls=_tls(settings) if https else None,
+            tls=nova_tls(settings) if https else None,
             max_connections=settings.max_connections,
             idle_s=settings.idle_timeout,
             max_answer_bytes=settings.max_answer_bytes,
@@ -193,7 +193,7 @@ class Nova:
         if shared and (same := self._queue.find(caller, wire)):
             same.waiters.append(waiter)
             return same
-        question = Question(method, wire, caller, project, shared, limit_s, now, [waiter])
+        question = Question(method, wire, caller, project, shared, limit_s, limit_s, now, [waiter])
         if self._next_look is None:
             self._keep_looking()
         self._enter(question)
@@ -265,6 +265,8 @@ class Nova:
             what, kind = error.message, error.message
         elif isinstance(error, OSError):
             what, kind = _name(error), _name(error)
+        elif isinstance(error, UnicodeError):  # a host that is no name, as the resolver's encoding finds
+            what, kind = f"the host of metadata_url is not a name: {error}", "host"
         else:
             return error  # a defect, which is logged under its request id
         self._repeats.warn(kind, f"Nova failed ({self._shown}): {_show(question)}: {what}")
@@ -300,7 +302,7 @@ class Nova:
             self._keep_looking()
 
     def _give_up(self, question: Question[Outcome], now: float) -> None:
-        """Nova's time is over; for those who joined since it was asked, it is asked once more."""
+        """Nova's time is over; for those who joined since it was asked, it is asked once more, within their own time."""
         joined = [waiter for waiter in question.waiters if waiter.since > question.sent_at]
         question.waiters = [waiter for waiter in question.waiters if waiter.since <= question.sent_at]
         limit_s = question.limit_s
@@ -311,7 +313,8 @@ class Nova:
             question, UpstreamSilent(f"nova did not answer within {limit_s:g} s; try again", timeout_s=limit_s)
         )
         if joined:
-            self._enter(replace(question, since=joined[0].since, waiters=joined))
+            left_s = joined[0].since + question.patience_s - now
+            self._enter(replace(question, since=now, waiters=joined, limit_s=max(left_s, self._look_every_s)))
 
 
 def document_in(answer: NovaAnswer) -> dict[str, Any] | None:
@@ -369,16 +372,3 @@ def _name(error: OSError) -> str:
     """An OSError as an operator looks it up: the name of its number, and its text."""
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return f"{name}: {error.strerror or error}"
-
-
-def _tls(settings: NovaSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.cafile or None)
-        if settings.certfile:
-            context.load_cert_chain(settings.certfile, settings.keyfile, password=no_password)
-    except (ssl.SSLError, OSError, ValueError) as error:
-        raise SettingsInvalid(f"[nova] cafile, certfile or keyfile cannot be used: {error}") from error
-    if settings.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

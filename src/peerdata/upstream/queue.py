@@ -49,6 +49,8 @@ class Question(Generic[T]):
     """Others may join it: it changes nothing."""
     limit_s: float
     """How long it may be with nova."""
+    patience_s: float
+    """The same for a question that is asked the first time, and so how long each who waits is patient with nova."""
     since: float
     """When it was first asked."""
     waiters: list[Waiter[T]] = field(default_factory=list)
@@ -144,6 +146,8 @@ class Queue(Generic[T]):
         """*question* is answered, or given up, wherever it is."""
         if question.shared:
             self._unshare(question)
+        else:
+            self._shared.pop(question.caller, None)  # what was begun meanwhile may not have seen what it changed
         if question in self.under_way:
             self.under_way.remove(question)
             of_project = self._under_way_of[question.project] - 1

@@ -851,6 +851,31 @@ def test_parts_of_a_request_are_counted_until_it_is_whole_or_its_client_gone(dat
     assert talk.common.incoming.total == 0
 
 
+def test_a_client_that_is_gone_is_not_counted_again_when_its_handler_ends() -> None:
+    """It had sent one request and a part of the next."""
+
+    async def conversation() -> None:
+        gate = asyncio.Event()
+
+        async def answer(_: Request) -> Answer:
+            await gate.wait()
+            return Answer(200, b"")
+
+        talk = Talk()
+        talk.common.handler = answer
+        talk.connection._loop = asyncio.get_running_loop()
+        talk.say(GET + b"\r\n" + POST + b"content-length: 5000\r\n\r\n" + b"y" * 2000)
+        assert talk.common.incoming.total > 0
+        talk.connection.connection_lost(None)
+        gate.set()
+        for _ in range(8):
+            await asyncio.sleep(0)
+        assert talk.common.tasks == set()
+        assert talk.common.incoming.total == 0
+
+    asyncio.run(conversation())
+
+
 def test_a_request_that_is_whole_is_not_counted() -> None:
     talk = Talk()
     talk.say(POST + b"content-length: 5\r\n\r\nhel")

@@ -22,7 +22,7 @@ def question(
 ) -> Question[str]:
     """Of the instance of the same name as its project."""
     name = project.encode()
-    return Question("GET", path.encode(), name, name, shared, 60.0, at, [Waiter(settle, at)])
+    return Question("GET", path.encode(), name, name, shared, 60.0, 60.0, at, [Waiter(settle, at)])
 
 
 def wait(of: Queue[str], *questions: Question[str]) -> None:
@@ -141,6 +141,17 @@ def test_nothing_that_began_before_a_change_is_joined_after_it(at_once: bool) ->
     wait(line, after)
     line.finish(before)
     assert line.find(b"a", b"/a") is after, "what began before does not take away what began after"
+
+
+def test_nothing_that_began_during_a_change_is_joined_after_it() -> None:
+    """It may have been answered before the change was made."""
+    line = queue(under_way=3)
+    change, during = question("a", "/password", shared=False), question("a")
+    assert line.begin(change)
+    assert line.begin(during)
+    assert line.find(b"a", b"/a") is during
+    line.finish(change)
+    assert line.find(b"a", b"/a") is None
 
 
 def test_what_may_change_something_is_not_joined() -> None:

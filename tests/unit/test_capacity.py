@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from peerdata.app import connections_within, files_needed, http_limits
+from peerdata.capacity import connections_within, files_needed, http_limits
 from peerdata.settings import IdentitySettings, InstanceApiSettings, NovaSettings, Settings
 
 SETTINGS = Settings(

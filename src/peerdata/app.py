@@ -26,6 +26,7 @@ from peerdata.model import Quota
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
 from peerdata.service.memory import Memory
+from peerdata.service.own import OwnEntries
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
 from peerdata.service.rolls import Rolls
@@ -85,6 +86,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
     if kept:
         stack.push_async_callback(kept.close)
     identity, behind = _build_identity(settings, nova, inventory, kept)
+    own = OwnEntries(store, memory)
     rolls = Rolls(store, discovery, memory)
     stack.push_async_callback(rolls.close)
     room = Room(limits.max_clusters_per_project, limits.max_clusters_per_instance)
@@ -95,7 +97,7 @@ async def build(settings: Settings, stack: AsyncExitStack, *, store_ready: bool 
 
     health = Health(settings.instance_api.healthcheck_path)
     return Parts(
-        InstanceApi(identity, behind, publisher, discovery, waiting, clusters, refusals, health=health),
+        InstanceApi(identity, behind, publisher, discovery, own, waiting, clusters, refusals, health=health),
         OperatorApi(discovery, nova, health, clusters),
         health,
         waiting,

@@ -13,9 +13,10 @@ from peerdata.errors import KeyTaken, SettingsInvalid, StoreUnavailable
 from peerdata.model import Entry, Instance
 from peerdata.service.discover import Discovery
 from peerdata.service.memory import Memory
+from peerdata.service.own import OwnEntries
 from peerdata.store import entries, migrate
 from peerdata.store.engine import Engine
-from tests.store.actions import ALICE, BOB, PROJECT, changes, leave, own, share
+from tests.store.actions import ALICE, BOB, PROJECT, changes, keep, leave, own, share
 
 from .mariadb import Mariadb
 from .postgresql import Postgresql
@@ -50,6 +51,21 @@ async def test_a_read_through_any_server_contains_what_was_answered_before(engin
         assert [len(board) for board in boards] == [number + 1] * 3
     done.set()
     await asyncio.gather(*busy)
+
+
+async def test_an_instance_reads_all_of_its_own_that_was_answered_before_through_any_server(
+    engines: list[Engine],
+) -> None:
+    """G3, for unshared keys too, and where several who wait share a statement."""
+    servers = [OwnEntries(engine, Memory(10_000_000)) for engine in engines]
+    others = [instance(number) for number in range(20)]
+    for number in range(20):
+        put = share if number % 2 else keep
+        await put(engines[number % 3], ALICE, **{f"k{number:02}": "1"})
+        found = await asyncio.gather(*(server.read(one) for server in servers for one in (ALICE, *others)))
+        assert [len(one) for one in found] == [number + 1, *[0] * 20] * 3
+    await leave(engines[0], ALICE)
+    assert await asyncio.gather(*(server.read(ALICE) for server in servers)) == [{}] * 3
 
 
 async def test_of_two_that_publish_and_then_read_at_least_one_sees_the_other(engines: list[Engine]) -> None:

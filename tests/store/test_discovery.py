@@ -78,13 +78,13 @@ def discovery(engine: WatchedEngine, clock: Clock) -> Discovery:
 
 
 async def test_a_read_sees_what_was_published_before_it(discovery: Discovery, engine: WatchedEngine) -> None:
-    assert (await discovery.read(PROJECT)).shared_json == b"[]"
+    assert (await discovery.read(PROJECT)).shared_json == b"[]\n"
     await share(engine, ALICE, a="1")
     board = await discovery.read(PROJECT)
     assert board.revision == 1
     assert ALICE.uuid.encode() in board.shared_json
     await leave(engine, ALICE)
-    assert (await discovery.read(PROJECT)).shared_json == b"[]"
+    assert (await discovery.read(PROJECT)).shared_json == b"[]\n"
 
 
 async def test_a_read_sees_what_was_published_through_another_server(

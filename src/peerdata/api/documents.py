@@ -6,7 +6,7 @@ An instance's metadata document: as it was read, what its owner has set in it, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from peerdata.httpd.messages import Answer
@@ -23,6 +23,10 @@ class Reading(NamedTuple):
     document: Document
     answer: Answer | None
     """As it came; None: whoever wants one makes it of the document."""
+
+
+SettleReading = Callable[[Reading | Answer | Exception], None]
+"""Takes what came of the question for a caller's document: it, nova's answer where that is not a 200, or an error."""
 
 
 class Proven(NamedTuple):

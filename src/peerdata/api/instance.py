@@ -10,6 +10,7 @@ found is that of its "Statuses and errors".
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import random
 import re
@@ -24,7 +25,7 @@ from prometheus_client import Counter, Histogram
 
 from peerdata import metrics
 from peerdata.api import answers, documents, publishing, requestlog, rolls
-from peerdata.api.documents import Proven, Reading
+from peerdata.api.documents import Proven, Reading, SettleReading
 from peerdata.api.health import Health
 from peerdata.api.routes import LISTED, Call, Target, only, parameters, understand
 from peerdata.errors import (
@@ -40,12 +41,13 @@ from peerdata.errors import (
 from peerdata.httpd.messages import JOIN_BYTES, Answer, Request, Settle
 from peerdata.identity.interface import Document, Identity
 from peerdata.identity.proofs import refusal
-from peerdata.model import KEY_NAME, Instance
+from peerdata.model import KEY_NAME, Entry, Instance
 from peerdata.repeats import Repeats
 from peerdata.service import rules
 from peerdata.service.board import Board, render
 from peerdata.service.clusters import Clusters
 from peerdata.service.discover import Discovery
+from peerdata.service.own import OwnEntries
 from peerdata.service.publish import Publisher
 from peerdata.service.refusals import Refusals
 from peerdata.service.waiting import Waiting
@@ -84,6 +86,17 @@ class Behind(Protocol):
             UpstreamFailed, ServerBusy.
         """
 
+    def begin_document(self, request: Request, version: str, settle: SettleReading) -> None:
+        """
+        The same question for a caller whom `Identity.recall` knows, without a task: *settle* is called, now or later.
+
+        Raises:
+            PeerdataError: it cannot be asked; *settle* is then not called.
+        """
+
+    def lists(self, version: str) -> bool:
+        """Whether ``/openstack/{version}/`` is known to be there, so that `has_version` would ask nobody."""
+
     async def has_version(self, request: Request, version: str) -> bool:
         """Whether ``/openstack/{version}/`` is there."""
 
@@ -111,6 +124,7 @@ class InstanceApi:
         behind: Behind,
         publisher: Publisher,
         discovery: Discovery,
+        own: OwnEntries,
         waiting: Waiting,
         clusters: Clusters,
         refusals: Refusals,
@@ -123,6 +137,7 @@ class InstanceApi:
         self._behind = behind
         self._publisher = publisher
         self._discovery = discovery
+        self._own = own
         self._waiting = waiting
         self._clusters = clusters
         self._refusals = refusals
@@ -137,6 +152,7 @@ class InstanceApi:
             Call.FORMED: (("POST",), self._confirm_cluster),
         }
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[Answer]] = set()
         self._reads_of_boards = {Call.SHARED: self._read_shared, Call.PEER_DATA: self._read_peer_data}
 
     def respond(self, request: Request) -> Answer | Awaitable[Answer]:
@@ -147,9 +163,11 @@ class InstanceApi:
             if self._health.is_asked(request):
                 return self._health.answer()
             return self._hand_on(request, partial(self._handed_on, request, target, began))
+        if target.call is Call.META_DATA and (caller := self._find_reader(request, target)):
+            return self._begin_meta_data(request, target, caller, began)
         answer = self._answer_at_once(request, target)
         if answer is None:
-            return self._answer_later(request, target, began)
+            return self._answer_later(request, target, began, partial(self._route, request, target))
         self._finish(request, target, 200, began)
         return answer
 
@@ -175,11 +193,13 @@ class InstanceApi:
         except Exception:
             return None  # it is found again, and told and remembered, on the longer way
 
-    async def _answer_later(self, request: Request, target: Target, began: float) -> Answer:
-        """The answer to any request; raises nothing."""
+    async def _answer_later(
+        self, request: Request, target: Target, began: float, work: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """What *work* answers to any request; raises nothing."""
         request_id = ""
         try:
-            answer = await self._route(request, target)
+            answer = await work()
         except PeerdataError as error:
             answer = self.refuse(error)
         except Exception as error:
@@ -272,10 +292,7 @@ class InstanceApi:
 
     def _hand_on(self, request: Request, finish: Callable[[Answer | Exception], Answer]) -> asyncio.Future[Answer]:
         """Pass *request* on, without a task: most of what an instance asks for when it boots goes this way."""
-        loop = self._loop
-        if loop is None:  # asked for once: Python before 3.12 makes a system call of it
-            loop = self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
+        future = self._make_future()
 
         def settle(outcome: Answer | Exception) -> None:
             if future.done():
@@ -292,6 +309,12 @@ class InstanceApi:
         except Exception as error:
             settle(error)
         return future
+
+    def _make_future(self) -> asyncio.Future[Answer]:
+        loop = self._loop
+        if loop is None:  # asked for once: Python before 3.12 makes a system call of it
+            loop = self._loop = asyncio.get_running_loop()
+        return loop.create_future()
 
     def _handed_on(self, request: Request, target: Target, began: float, outcome: Answer | Exception) -> Answer:
         """The answer to what was passed on, and what came of it is *outcome*."""
@@ -319,6 +342,77 @@ class InstanceApi:
         body = b"\n".join([answer.body.rstrip(b"\n"), *(path.encode() for path in LISTED)])
         return Answer(200, body, answer.content_type, answer.headers)
 
+    def _find_reader(self, request: Request, target: Target) -> Instance | None:
+        """Who reads its metadata, if that is known, and the version is there: then only the document is missing."""
+        if request.fault or request.method not in ("GET", "HEAD"):
+            return None
+        try:
+            there = target.version == "latest" or self._behind.lists(target.version)
+            return self._identity.recall(request) if there else None
+        except Exception:
+            return None  # it is found again, and told and logged, on the longer way
+
+    def _begin_meta_data(
+        self, request: Request, target: Target, caller: Instance, began: float
+    ) -> asyncio.Future[Answer]:
+        """The same as `_read_meta_data` for a known *caller*, without a task where only nova must be waited for."""
+        future = self._make_future()
+
+        def settle(outcome: Reading | Answer | Exception) -> None:
+            if future.done():
+                return  # given up
+            try:
+                answer = self._show_at_once(outcome)
+            except Exception:
+                answer = None  # likewise
+            if answer is not None:
+                self._finish(request, target, answer.status, began)
+                future.set_result(answer)
+                return
+            show = partial(self._show_later, request, target, caller, outcome)
+            task = asyncio.ensure_future(self._answer_later(request, target, began, show))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._shown, future))
+
+        try:
+            self._behind.begin_document(request, target.version, settle)
+        except Exception as error:
+            settle(error)
+        return future
+
+    def _show_at_once(self, outcome: Reading | Answer | Exception) -> Answer | None:
+        """The answer, where neither the store must be asked nor a refusal be kept."""
+        if isinstance(outcome, Answer):
+            return outcome
+        if isinstance(outcome, Exception) or (own := self._own.peek(outcome.caller)) is None:
+            return None
+        return _show_document(outcome, own)
+
+    async def _show_later(
+        self, request: Request, target: Target, caller: Instance, outcome: Reading | Answer | Exception
+    ) -> Answer:
+        """The answer; a refusal is raised, and kept for *caller*."""
+        if isinstance(outcome, Answer):
+            return outcome
+        try:
+            if isinstance(outcome, Reading):
+                return _show_document(outcome, await self._own.read(outcome.caller))
+            raise copy.copy(outcome) if isinstance(outcome, PeerdataError) else outcome  # several may raise it at once
+        except PeerdataError as error:
+            await self._remember(error, request, target, caller)
+            raise
+
+    def _shown(self, future: asyncio.Future[Answer], task: asyncio.Task[Answer]) -> None:
+        self._tasks.discard(task)
+        if future.done():
+            return
+        if task.cancelled():
+            future.cancel()
+        elif error := task.exception():
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
     async def _read_meta_data(self, request: Request, target: Target, proven: Proven) -> Answer:
         if request.method in ("PUT", "DELETE", "PATCH"):
             raise MethodUnsupported(
@@ -330,10 +424,7 @@ class InstanceApi:
         reading = proven.reading or await self._behind.read_document(request, target.version)
         if isinstance(reading, Answer):
             return reading
-        own = await self._discovery.read_own(reading.caller)
-        if reading.answer and not own:
-            return reading.answer
-        return answers.answer_document(documents.merge(reading.document, own))
+        return _show_document(reading, await self._own.read(reading.caller))
 
     # What is ours alone
 
@@ -445,6 +536,13 @@ class InstanceApi:
 def _is_novas(request: Request, target: Target) -> bool:
     """Whether a request is passed on, whoever asks."""
     return target.call is Call.OTHER or (target.call is Call.PUBLISH and request.method in ("GET", "HEAD"))
+
+
+def _show_document(reading: Reading, own: Mapping[str, Entry]) -> Answer:
+    """A document with the instance's *own* keys; without any it is nova's answer, byte for byte."""
+    if reading.answer and not own:
+        return reading.answer
+    return answers.answer_document(documents.merge(reading.document, own))
 
 
 def _expect(outcome: Answer | Exception) -> Answer:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from peerdata.api.documents import Reading
+from peerdata.api.documents import Reading, SettleReading
 from peerdata.errors import ServerBusy, UpstreamFailed
 from peerdata.httpd.messages import Answer, Request, Settle
 from peerdata.identity.interface import Found, Identity
@@ -40,10 +40,15 @@ class BehindNova:
 
     async def read_document(self, request: Request, version: str) -> Reading | Answer:
         """Source: `api.instance.Behind`."""
-        found = await self._identity.read_document(request, version)
-        if isinstance(found, Found):
-            return Reading(found.instance, found.document, _as_answer(found.answer))
-        return _as_answer(found)
+        return _as_reading(await self._identity.read_document(request, version))
+
+    def begin_document(self, request: Request, version: str, settle: SettleReading) -> None:
+        """Source: `api.instance.Behind`."""
+        self._identity.begin_document(request, version, partial(_hand_reading, settle))
+
+    def lists(self, version: str) -> bool:
+        """Source: `api.instance.Behind`."""
+        return version in self._versions and self._clock() < self._ask_again_at
 
     async def has_version(self, request: Request, version: str) -> bool:
         """By nova's own list, or by the last known one while nova is away."""
@@ -79,6 +84,16 @@ class BehindNova:
 
 def _hand_back(settle: Settle, outcome: NovaAnswer | Exception) -> None:
     settle(_as_answer(outcome) if isinstance(outcome, NovaAnswer) else outcome)
+
+
+def _hand_reading(settle: SettleReading, outcome: Found | NovaAnswer | Exception) -> None:
+    settle(outcome if isinstance(outcome, Exception) else _as_reading(outcome))
+
+
+def _as_reading(found: Found | NovaAnswer) -> Reading | Answer:
+    if isinstance(found, Found):
+        return Reading(found.instance, found.document, _as_answer(found.answer))
+    return _as_answer(found)
 
 
 def _as_answer(answer: NovaAnswer) -> Answer:

@@ -11,11 +11,12 @@ import io
 import os
 from typing import Any
 
-from peerdata.api.documents import Reading
+from peerdata.api.documents import Reading, SettleReading
 from peerdata.api.routes import Call, understand
 from peerdata.errors import InstanceUnknown, MethodUnsupported, PathUnknown
 from peerdata.httpd.messages import Answer, Request, Settle
 from peerdata.identity.interface import Identity
+from peerdata.model import Instance
 from peerdata.service.rules import printable
 from peerdata.upstream import versions
 from peerdata.upstream.inventory import Inventory, Listed
@@ -30,11 +31,23 @@ class Standalone:
 
     async def read_document(self, request: Request, version: str) -> Reading:
         """Source: `api.instance.Behind`."""
-        caller = await self._identity.prove(request)
+        return self._read(await self._identity.prove(request), version)
+
+    def begin_document(self, request: Request, version: str, settle: SettleReading) -> None:
+        """Source: `api.instance.Behind`."""
+        caller = self._identity.recall(request)
+        assert caller is not None  # the inventory knows, or raises
+        settle(self._read(caller, version))
+
+    def _read(self, caller: Instance, version: str) -> Reading:
         listed = self._inventory.describe(caller)
         if listed is None:
             raise InstanceUnknown(f"the inventory has no instance {caller.uuid} any more")
         return Reading(caller, _document(listed, version), None)
+
+    def lists(self, version: str) -> bool:
+        """Source: `api.instance.Behind`."""
+        return version in versions.NOVA_VERSIONS
 
     async def has_version(self, _request: Request, version: str) -> bool:
         """Source: `api.instance.Behind`."""

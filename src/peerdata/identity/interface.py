@@ -42,6 +42,10 @@ class Found:
     """The caller, whom it proves."""
 
 
+Settle = Callable[[Found | NovaAnswer | Exception], None]
+"""Takes what came of the question for a caller's document: what `Identity.read_document` returns, or raises."""
+
+
 class Identity(Protocol):
     """One way of knowing who asks."""
 
@@ -81,6 +85,16 @@ class Identity(Protocol):
         Raises:
             IdentityRefused: the request's headers are wrong.
             UpstreamFailed: a 200 that is not the document of the caller; and as `Nova.ask`.
+        """
+
+    def begin_document(self, request: Request, version: str, settle: Settle) -> None:
+        """
+        The question of `read_document` for a caller whom `recall` knows, without a task.
+
+        *settle* is called once, now or later.
+
+        Raises:
+            IdentityRefused: the request's headers are wrong; *settle* is then not called.
         """
 
     async def is_gone(self, instance: Instance) -> bool:

@@ -7,7 +7,7 @@ Stand-alone: a file says which instance has an address.
 from __future__ import annotations
 
 from peerdata.errors import InstanceUnknown
-from peerdata.identity.interface import Found, Request
+from peerdata.identity.interface import Found, Request, Settle
 from peerdata.identity.proxies import TrustedProxies
 from peerdata.model import Instance
 from peerdata.upstream.inventory import Inventory
@@ -36,6 +36,9 @@ class InventoryIdentity:
         return instance
 
     async def read_document(self, request: Request, version: str) -> Found | NovaAnswer:
+        raise AssertionError("stand-alone there is no nova")
+
+    def begin_document(self, request: Request, version: str, settle: Settle) -> None:
         raise AssertionError("stand-alone there is no nova")
 
     async def is_gone(self, instance: Instance) -> bool:

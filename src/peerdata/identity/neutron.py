@@ -10,7 +10,7 @@ import hmac
 
 from peerdata.errors import IdentityMissing, SignatureWrong
 from peerdata.identity.headers import ASKING, NEUTRON, only
-from peerdata.identity.interface import Found, Request
+from peerdata.identity.interface import Found, Request, Settle
 from peerdata.identity.proofs import Proofs, Question
 from peerdata.model import Instance
 from peerdata.upstream.nova import Headers, NovaAnswer
@@ -43,9 +43,13 @@ class NeutronIdentity:
     async def read_document(self, request: Request, version: str) -> Found | NovaAnswer:
         return await self._proofs.read_document(self._question(request), version)
 
+    def begin_document(self, request: Request, version: str, settle: Settle) -> None:
+        self._proofs.begin_document(self._question(request), version, settle)
+
     def _question(self, request: Request) -> Question:
         claim = self._claim(request)
-        self._check_signature(claim)
+        if self._proofs.recall(claim) is None:  # as in `recall`
+            self._check_signature(claim)
         return Question(claim, self.asking_headers(request), _named(claim))
 
     def _claim(self, request: Request) -> Claim:

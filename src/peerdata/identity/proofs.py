@@ -24,10 +24,10 @@ from peerdata.errors import (
     UpstreamFailed,
     UpstreamSilent,
 )
-from peerdata.identity.interface import Clock, Document, Found
+from peerdata.identity.interface import Clock, Document, Found, Settle
 from peerdata.identity.kept import KeptProofs
 from peerdata.model import Instance
-from peerdata.upstream.nova import Headers, Nova, NovaAnswer
+from peerdata.upstream.nova import Headers, Nova, NovaAnswer, document_in
 from peerdata.upstream.versions import WITH_PROJECT_ID
 
 OLD_PROOF_PATIENCE_S = 1.0
@@ -143,6 +143,19 @@ class Proofs:
                 return proof
         return await asyncio.shield(self._ask(question, version))
 
+    def begin_document(self, question: Question, version: str, settle: Settle) -> None:
+        """The same for a claim that `recall` knows, without a task; see `Identity.begin_document`."""
+        self._nova.begin_document(version, question.headers, partial(self._settle, question, version, settle))
+
+    def _settle(self, question: Question, version: str, settle: Settle, outcome: NovaAnswer | Exception) -> None:
+        found: Found | NovaAnswer | Exception = outcome
+        if isinstance(outcome, NovaAnswer):
+            try:
+                found = self._understand(question, version, outcome, document_in(outcome))
+            except PeerdataError as error:
+                found = error
+        settle(found)
+
     async def is_unknown(self, question: Question) -> bool:
         """Whether nova, asked now, knows no such instance; raises as `Identity.is_gone`."""
         answer, _ = await self._nova.read_document("latest", question.headers)
@@ -169,6 +182,17 @@ class Proofs:
 
     async def _read(self, question: Question, version: str) -> Found | NovaAnswer:
         answer, document = await self._nova.read_document(version, question.headers)
+        return self._understand(question, version, answer, document)
+
+    def _understand(
+        self, question: Question, version: str, answer: NovaAnswer, document: Document | None
+    ) -> Found | NovaAnswer:
+        """
+        What nova's *answer* says of the claim, and remember it.
+
+        Raises:
+            UpstreamFailed: it is of another instance.
+        """
         if document is None:
             # Nova looks at the signature first, and at the version last, so a 404 may be that of another version.
             if answer.status == 403 or (answer.status == 404 and version == "latest"):
@@ -177,7 +201,7 @@ class Proofs:
         before = self._proofs.get(question.claim)
         known = self.recall(question.claim)
         if version < WITH_PROJECT_ID:
-            # `read_document` has seen to it that there is a proof, and with a lifetime of 0 that is one of just now.
+            # Whoever asked has seen to it that there is a proof, and with a lifetime of 0 that is one of just now.
             instance = before.instance if before else None
             if instance is None or document["uuid"] != instance.uuid:
                 raise UpstreamFailed("nova answered for another instance than the one that is asking; try again")

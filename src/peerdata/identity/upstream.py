@@ -7,7 +7,7 @@ Nova finds the instance in its own way, by a load balancer's headers or by the a
 from __future__ import annotations
 
 from peerdata.identity.headers import ASKING, only
-from peerdata.identity.interface import Found, Request
+from peerdata.identity.interface import Found, Request, Settle
 from peerdata.identity.proofs import Proofs, Question
 from peerdata.identity.proxies import TrustedProxies
 from peerdata.model import Instance
@@ -31,6 +31,9 @@ class UpstreamIdentity:
 
     async def read_document(self, request: Request, version: str) -> Found | NovaAnswer:
         return await self._proofs.read_document(self._question(request), version)
+
+    def begin_document(self, request: Request, version: str, settle: Settle) -> None:
+        self._proofs.begin_document(self._question(request), version, settle)
 
     def _question(self, request: Request) -> Question:
         claim = self._claim(request)

@@ -439,8 +439,9 @@ class CacheSettings:
     max_bytes: int = _setting(
         cfg.IntOpt,
         64 * 1024 * 1024,
-        "Memory for projects and clusters that are being read, their rendered texts included, by estimate. What was "
-        "unread for longest leaves; it costs one read of the store to bring it back. One project alone may go over.",
+        "Memory for projects and clusters that are being read, their rendered texts and instances' own keys included, "
+        "by estimate. What was unread for longest leaves; it costs one read of the store to bring it back. One project "
+        "alone may go over.",
         min=0,
         max=1 << 36,
     )

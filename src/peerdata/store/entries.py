@@ -370,6 +370,11 @@ def read_instance(connection: Connection, instance: Instance) -> dict[str, Entry
     return _read_entries(connection, (instance,))[instance]
 
 
+def read_instances(connection: Connection, instances: Collection[Instance]) -> dict[Instance, dict[str, Entry]]:
+    """The same of each of *instances*: 1 to 256, because they are one expression."""
+    return _read_entries(connection, instances)
+
+
 def _read_entries(connection: Connection, instances: Collection[Instance]) -> dict[Instance, dict[str, Entry]]:
     """All entries of each of *instances*, shared or not, by key, in alphabetical order."""
     found: dict[Instance, dict[str, Entry]] = {instance: {} for instance in instances}

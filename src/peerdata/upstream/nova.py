@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,7 +31,7 @@ from peerdata.upstream.connections import Connections, Outcome
 from peerdata.upstream.messages import SAFE, Headers, NovaAnswer, write_request
 from peerdata.upstream.queue import Question, Queue, Waiter
 
-__all__ = ["Headers", "Nova", "NovaAnswer", "Settle"]
+__all__ = ["Headers", "Nova", "NovaAnswer", "Settle", "document_in"]
 
 LOG = logging.getLogger(__name__)
 
@@ -120,19 +120,16 @@ class Nova:
         Raises:
             UpstreamFailed: a 200 that does not hold a metadata document; and as `ask`.
         """
-        answer = await self.ask("GET", f"/openstack/{version}/meta_data.json".encode(), headers)
-        if answer.status != 200:
-            return answer, None
-        try:
-            document = json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
-            raise UpstreamFailed("nova's meta_data.json is not JSON") from error
-        if not isinstance(document, dict) or not isinstance(document.get("uuid"), str):
-            raise UpstreamFailed("nova's meta_data.json is not a metadata document")
-        meta = document.get("meta", {})
-        if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
-            raise UpstreamFailed("the member meta of nova's meta_data.json does not hold strings")
-        return answer, document
+        answer = await self.ask("GET", _document_target(version), headers)
+        return answer, document_in(answer)
+
+    def begin_document(self, version: str, headers: Headers, settle: Settle) -> None:
+        """
+        The same question, without a task or a future: *settle* is called once, now or later, with what came of it.
+
+        What an answer holds says `document_in`.
+        """
+        self._begin("GET", _document_target(version), headers, b"", self._timeout_s, settle)
 
     async def read_versions(self, headers: Headers) -> frozenset[str]:
         """
@@ -318,6 +315,32 @@ class Nova:
         if joined:
             left_s = joined[0].since + question.patience_s - now
             self._enter(replace(question, since=now, waiters=joined, limit_s=max(left_s, self._look_every_s)))
+
+
+def document_in(answer: NovaAnswer) -> dict[str, Any] | None:
+    """
+    The metadata document that nova's *answer* holds; None where it is not a 200.
+
+    Raises:
+        UpstreamFailed: a 200 that does not hold one.
+    """
+    if answer.status != 200:
+        return None
+    try:
+        document = json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise UpstreamFailed("nova's meta_data.json is not JSON") from error
+    if not isinstance(document, dict) or not isinstance(document.get("uuid"), str):
+        raise UpstreamFailed("nova's meta_data.json is not a metadata document")
+    meta = document.get("meta", {})
+    if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
+        raise UpstreamFailed("the member meta of nova's meta_data.json does not hold strings")
+    return document
+
+
+@lru_cache(maxsize=64)
+def _document_target(version: str) -> bytes:
+    return f"/openstack/{version}/meta_data.json".encode()
 
 
 class _Seconds:

@@ -3,15 +3,18 @@
 import gc
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from peerdata.api import rolls
-from peerdata.model import Changes, Cluster, ClusterPlan, Founders, Member, Peer
+from peerdata.model import Changes, Cluster, ClusterPlan, Entry, Founders, Instance, Member, Peer
 from peerdata.service.board import Board
 from peerdata.service.memory import Memory
+from peerdata.service.own import OwnEntries
 from peerdata.service.rolls import _size
 from peerdata.store.clusters import Roll
+from peerdata.store.engine import Engine
 
 NUMBER = 2000
 
@@ -95,6 +98,41 @@ def test_the_estimate_of_a_roll_is_near_what_it_takes(rendered: bool) -> None:
     roll, taken = measured(make)
     assert isinstance(roll, Roll)
     assert 0.8 * taken < _size(roll) < 1.5 * taken, (_size(roll), taken)
+
+
+@pytest.mark.parametrize("keys", [0, 2, 20])
+async def test_the_estimate_of_an_instances_own_entries_is_near_what_they_take(keys: int) -> None:
+    class Store(Engine):
+        """Gives each instance *keys* entries, as the statement does: with strings of its own for each."""
+
+        def __init__(self) -> None:
+            pass
+
+        def version(self) -> int:
+            return 1
+
+        async def read(self, work: Any) -> Any:
+            (instances,) = work.keywords.values()
+            return {one: self._entries(one) for one in instances}
+
+        def _entries(self, one: Instance) -> dict[str, Entry]:
+            names = [f"{one.uuid[-6:]}_{place}" for place in range(keys)]
+            return {name: Entry(name, f"10.0.{len(name)}.11", shared=True) for name in names}
+
+    memory = Memory(1 << 40)
+    own = OwnEntries(Store(), memory)
+    await own.read(Instance(uuid(0), "warm"))
+    before = memory.bytes
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(1, NUMBER + 1):
+            await own.read(Instance(uuid(number), f"{number:032x}"))
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * taken < memory.bytes - before < 1.5 * taken, (memory.bytes - before, taken)
 
 
 def test_what_was_unused_for_longest_leaves() -> None:

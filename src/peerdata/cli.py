@@ -278,6 +278,7 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, parsed: argparse.Namespace, 
     several = settings.instance_api.workers > 1
     with workers.share_metrics() if several else nullcontext():
         from peerdata import preflight, serving  # only now: it imports what counts
+        from peerdata.store import opening
 
         if most_files != resource.RLIM_INFINITY:
             preflight.warn_of_few_files(settings, most_files)
@@ -291,6 +292,10 @@ def serve(settings: Settings, conf: cfg.ConfigOpts, parsed: argparse.Namespace, 
             workers.supervise(settings, listeners, make_service, notifier)
         else:
             uvloop.run(serving.serve(make_service(notifier)))
+        if opening.is_trying():
+            # Python would take its modules away under the thread, which then may crash: it is left at once instead.
+            logging.shutdown()
+            os._exit(0)
     return 0
 
 

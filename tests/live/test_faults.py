@@ -153,6 +153,24 @@ def test_a_store_that_is_locked_at_the_start_is_waited_for(make_service: MakeSer
     assert service.shared() == {BLUE["127.0.0.11"]: {"from_server_after": "1"}}
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_that_cannot_be_made_at_the_start_is_waited_for(
+    make_service: MakeService, small_disk: Path, workers: int
+) -> None:
+    """Its disk is mounted read-only, say, after a fault: the log promises that the service goes on."""
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    service = make_service({"DEFAULT": {"state_path": small_disk}, "instance_api": {"workers": workers}}, start=False)
+    service.start()
+    reply = service.publish("127.0.0.11", during="1")
+    assert (reply.status, reply.json["error"]["code"]) == (503, "peerdata.store.unavailable")
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    deadline = time.monotonic() + 20
+    while service.log.read_text().count("is used from now on") < workers:
+        assert time.monotonic() < deadline, service.log.read_text()
+        time.sleep(0.05)
+    assert service.publish("127.0.0.11", after="1").status == 200
+
+
 def test_a_store_that_breaks_while_it_is_used_is_a_503_never_an_empty_list(make_service: MakeService) -> None:
     service = make_service()
     assert service.publish("127.0.0.11", key="1").status == 200

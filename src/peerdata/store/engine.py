@@ -45,6 +45,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy import Engine as Database
 
 from peerdata.errors import PeerdataError, ServerBusy, StoreUnavailable
 from peerdata.store.database import (
@@ -121,31 +122,49 @@ class Engine:
         url: See `database.connect`.
         busy_timeout_s: How long a lock, a connection or a conflict may keep work waiting before it is refused.
         max_waiting_writes: How many writes may wait.
-        opened: Whether the store was prepared; else all work is refused until `open`.
+        opened: Whether the store was prepared; else nothing of it is touched, and all work is refused, until `open`.
     """
+
+    _reading: Database
+    _writing: Database
 
     def __init__(self, url: str, *, busy_timeout_s: float, max_waiting_writes: int, opened: bool = True) -> None:
         path = file_of(url)
-        writers, readers = (1, 1) if path else (WRITERS, READERS)
+        self._writers, self._readers_max = (1, 1) if path else (WRITERS, READERS)
+        self._url = url
+        self._path = path
         self._one_lane = path is not None
         self._patience_s = busy_timeout_s
         # A call may meet one transaction that waits in vain, and then be the next that does.
         self._deadline_s = 2 * (busy_timeout_s + SPARE_S)
         self._watchdog = Watchdog(busy_timeout_s + SPARE_S)
         self._max_waiting = max_waiting_writes
-        self._reading = connect(url, busy_timeout_s=busy_timeout_s, writes=False, pool_size=readers)
-        self._writing = connect(url, busy_timeout_s=busy_timeout_s, writes=True, pool_size=writers)
-        self._file = _File(path) if path else None  # made by now
-        self._watching = (
-            sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False).cursor() if path else None
-        )
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
-        self._lanes = Lanes(self._settle_group, writers, max_waiting=max_waiting_writes)
+        self._file: _File | None = None
+        self._watching: sqlite3.Cursor | None = None
+        self._readers = ThreadPoolExecutor(self._readers_max, thread_name_prefix="store-read")
+        self._lanes = Lanes(self._settle_group, self._writers, max_waiting=max_waiting_writes)
         self._closing = False
-        self._opened = opened
+        self._opened = False
+        if opened:
+            self.open()
 
     def open(self) -> None:
-        """The store was prepared by now: do work from now on."""
+        """
+        The store was prepared by now: do work from now on.
+
+        Raises:
+            StoreUnavailable: its file cannot be used any more.
+        """
+        url, patience_s = self._url, self._patience_s
+        self._reading = connect(url, busy_timeout_s=patience_s, writes=False, pool_size=self._readers_max)
+        self._writing = connect(url, busy_timeout_s=patience_s, writes=True, pool_size=self._writers)
+        if self._path:
+            self._file = _File(self._path)
+            try:
+                watching = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            except sqlite3.Error as error:
+                raise StoreUnavailable(f"the store's file cannot be opened: {error}") from error
+            self._watching = watching.cursor()
         self._opened = True
 
     def _check_opened(self) -> None:
@@ -334,8 +353,9 @@ class Engine:
         if self._watching:
             self._watching.connection.close()
         self._watchdog.close()
-        self._reading.dispose()
-        self._writing.dispose()
+        if self._opened:
+            self._reading.dispose()
+            self._writing.dispose()
 
 
 class _File:

@@ -22,6 +22,9 @@ from peerdata.store.measuring import measured
 
 LOG = logging.getLogger(__name__)
 
+THREAD = "store-open"
+"""Name of a thread that tries to open the store."""
+
 Prepare = Callable[[], object]
 """Makes the store ready, or raises why it cannot be used: `StoreUnavailable`, or `SettingsInvalid` for good."""
 
@@ -61,6 +64,7 @@ async def open_when_there(
         try:
             async with asyncio.timeout(patience_s):
                 await asyncio.wrap_future(_begin(prepare))
+            engine.open()
             break
         except TimeoutError:
             reason = _no_response(patience_s).message
@@ -72,7 +76,6 @@ async def open_when_there(
         LOG.error("The store cannot be used yet: %s; next try in %.1f s", reason, pause_s)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, MAX_PAUSE_S)
-    engine.open()
     LOG.info("The store is there, after %.1f s, and is used from now on", time.monotonic() - began)
 
 
@@ -95,8 +98,13 @@ def _begin(prepare: Prepare) -> Future[None]:
         except Exception:
             LOG.debug("A try to open the store has ended after it was given up")
 
-    threading.Thread(target=run, name="store-open", daemon=True).start()
+    threading.Thread(target=run, name=THREAD, daemon=True).start()
     return future
+
+
+def is_trying() -> bool:
+    """Whether a thread still waits for the store; a driver that waits for a silent server cannot be interrupted."""
+    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 def _no_response(patience_s: float) -> StoreUnavailable:

@@ -101,6 +101,8 @@ def _fetch(packages: Sequence[str], archives: Path) -> None:
 def _download(packages: Sequence[str], archives: Path) -> None:
     wanted = [*packages, *_installed_programs(packages, archives)]
     command = ["apt-get", "--yes", "--download-only", "--reinstall", "--no-install-recommends"]
+    # Parts are built side by side, and the machine may be installing something.
+    command += ["-o", f"DPkg::Lock::Timeout={_APT_WAITS_S:.0f}"]
     command += ["-o", f"Dir::Cache::archives={archives}", "-o", "APT::Sandbox::User=root", "install", *wanted]
     run(command)
 

@@ -108,6 +108,12 @@ CACHED_BYTES = _gauge("peerdata_cached_bytes", "Estimated memory of the projects
 WAITING = _gauge("peerdata_waiting", "Answers that are held until something changes.")
 
 
+def forget_gauges() -> None:
+    """Begin with nothing held: a worker that is started again goes on in the file of the one that died."""
+    for gauge in (NOVA_WAITING, NOVA_WAITING_SECONDS, PROOFS, CACHED_PROJECTS, CACHED_BYTES, WAITING):
+        gauge.set(0)
+
+
 def render() -> bytes:
     """All of it, of all workers, in Prometheus' text format."""
     if not os.environ.get(SHARED_DIRECTORY):

@@ -106,7 +106,7 @@ class Oversight:
         elif word == GONE:
             self._alive.pop(worker, None)
             self._finish_reload(worker)
-        elif word == RELOADING and not self._stopping:
+        elif word == RELOADING and self._told_ready and not self._stopping:
             self._reloading = set(self._alive)
             self._reload_until = self._clock() + MAX_RELOAD_S
             self._notifier.reloading()

@@ -206,6 +206,7 @@ class Service:
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
             sys.setswitchinterval(SWITCH_S)
+            metrics.forget_gauges()
             metrics.BUILD_INFO.labels(__version__, platform.python_version(), migrate.newest()).set(1)
             LOG.info("peerdata %s is ready; identity: %s", __version__, settings.identity_mode)
             self._observer.ready()
@@ -292,7 +293,8 @@ class Service:
                 except (Exception, SystemExit) as error:  # oslo.config hands a wrong word on to argparse, which exits
                     what = error.message if isinstance(error, PeerdataError) else error
                     LOG.error("Not reloaded, the old stays in force: %s", what)
-        self._observer.ready()
+        if not self._stop.is_set():
+            self._observer.ready()
 
     async def _reload_settings(self) -> None:
         self._reload_logging()
@@ -315,7 +317,6 @@ class Service:
         """
         for opened, server in self._servers:
             if context := _tls_of(opened):
-                self._tls[opened.listener.name] = context
                 await server.change_tls(context)
                 LOG.info("The certificate was read again, and the authorities of clients")
 

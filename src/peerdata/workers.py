@@ -186,7 +186,11 @@ class _Worker(cotyledon.Service):
         super().__init__(worker_id)  # type: ignore[arg-type]  # cotyledon has a type of its own for it
         _number = str(worker_id)
         self.graceful_shutdown_timeout = ending_s  # type: ignore[misc]
-        self._service = make_service(make_reporter(worker_id))
+        try:
+            self._service = make_service(make_reporter(worker_id))
+        except PeerdataError as error:  # a certificate that is just being replaced, say
+            LOG.error("Worker %s cannot start: %s", _number, error.message)
+            sys.exit(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_loop = threading.Event()
         self._ended = threading.Event()

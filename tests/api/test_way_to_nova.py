@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NoReturn
@@ -14,6 +15,7 @@ from prometheus_client import REGISTRY
 from peerdata.api import passthrough
 from peerdata.upstream import nova as way
 from peerdata.upstream.connections import Connection
+from peerdata.upstream.nova import MAX_WAITERS
 from peerdata.upstream.queue import QUESTION_BYTES
 
 from .conftest import ALICE, ZOE, Cloud
@@ -164,6 +166,15 @@ async def test_who_joined_a_question_that_nova_lost_waits_no_longer_than_its_own
     assert (await asyncio.wait_for(first, PATIENCE_S)).status == 504
     assert (await asyncio.wait_for(repeated, PATIENCE_S)).status == 504
     assert asyncio.get_running_loop().time() - began < 3.4, "its own 2 s and the clock's steps, not 1.8 s and 2 more"
+
+
+async def test_a_flood_of_one_request_is_bounded(behind_nova: Cloud, gate: Gate) -> None:
+    """Each that joins holds its request and its connection; a guest repeats a call, and no more."""
+    heard = [begin(behind_nova.alice.get("user_data")) for _ in range(MAX_WAITERS + 10)]
+    await settle()
+    gate.open()
+    statuses = Counter(one.status for one in await all_of(*heard))
+    assert statuses == {200: MAX_WAITERS, 503: 10}
 
 
 async def test_nothing_else_joins(behind_nova: Cloud, gate: Gate) -> None:

@@ -15,7 +15,7 @@ from peerdata.service.discover import Discovery
 from peerdata.service.memory import Memory
 from peerdata.store.engine import Engine
 
-from .actions import ALICE, BOB, PROJECT, ZOE, keep, leave, own, share
+from .actions import ALICE, BOB, CAROL, PROJECT, ZOE, keep, leave, own, share
 from .conftest import MakeEngine
 
 T = TypeVar("T")
@@ -246,3 +246,38 @@ async def test_projects_that_are_read_together_do_not_push_each_other_out_while_
         await share(engine, alice_in_green, **{f"k{number}": "1"})
         boards = await asyncio.gather(*(discovery.read(project_id) for project_id in (ZOE.project_id, PROJECT) * 2))
         assert [len(board) for board in boards] == [2, 2, 2, 2]
+
+
+async def test_a_board_that_makes_room_while_it_is_refreshed_loses_nobody(store_file: Path) -> None:
+    """Its changes begin where it was; on an empty one they would be a list without the peers of before."""
+    engine = WatchedEngine(store_file)
+    memory = Memory(1 << 20)
+    discovery = Discovery(engine, lambda: 0.0, memory)
+    for instance in (ALICE, BOB):
+        await share(engine, instance, a="1")
+    assert len(await discovery.read(PROJECT)) == 2
+    await share(engine, CAROL, a="1")
+    read = engine.read
+
+    async def read_and_evict(work: object) -> object:
+        found: object = await read(work)  # type: ignore[arg-type]
+        memory.use("somebody else", 1 << 20, lambda: None)
+        return found
+
+    engine.read = read_and_evict  # type: ignore[assignment]
+    board = await discovery.read(PROJECT)
+    assert len(board) == 3
+    engine.read = read  # type: ignore[method-assign]
+    assert len(await discovery.read(PROJECT)) == 3
+    engine.close()
+
+
+async def test_projects_that_make_room_for_each_other_in_one_question_stay_counted(store_file: Path) -> None:
+    engine = WatchedEngine(store_file)
+    memory = Memory(1)  # what was used last stays, and nothing else
+    discovery = Discovery(engine, lambda: 0.0, memory)
+    for _ in range(3):
+        boards = await discovery.read_all(["p1", "p2", "p3"])
+        assert set(boards) == {"p1", "p2", "p3"}
+        memory.use("somebody else", 1, lambda: None)
+    engine.close()

@@ -164,3 +164,52 @@ async def test_more_keys_count_as_more_bytes(engine: WatchedEngine) -> None:
         await OwnEntries(engine, memory).read(ALICE)
         sizes.append(memory.bytes)
     assert sizes[1] > sizes[0] + 500
+
+
+async def test_those_who_ask_again_while_a_question_fails_are_all_told(
+    own: OwnEntries, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same instance may wait twice: for the question under way, and for the next."""
+    asked, fail = asyncio.Event(), asyncio.Event()
+
+    async def read(_work: object) -> object:
+        asked.set()
+        await fail.wait()
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(engine, "read", read)
+    first = asyncio.ensure_future(own.read(ALICE))
+    await asked.wait()
+    again = asyncio.ensure_future(own.read(ALICE))
+    await asyncio.sleep(0)
+    fail.set()
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(first, again, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, StoreUnavailable]
+    assert outcomes[0] is not outcomes[1], "each raise adds its own frames"
+
+
+async def test_a_defect_behind_the_question_is_told_to_all_who_wait(
+    own: OwnEntries, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def read(_work: object) -> object:
+        asked.set()
+        await go_on.wait()
+        return {ALICE: {}}
+
+    def keep_nothing(*_: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(engine, "read", read)
+    monkeypatch.setattr(own, "_keep", keep_nothing)
+    first = asyncio.ensure_future(own.read(ALICE))
+    await asked.wait()
+    other = asyncio.ensure_future(own.read(BOB))
+    await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(5):
+        assert await first == {}
+        with pytest.raises(KeyError):
+            await other

@@ -32,8 +32,8 @@ def _leave_out_asking() -> None:
     refreshed: dict[int, float] = {}
     move_on = Discovery._move_on
 
-    def note(self: Discovery, project_id: str, changes: Any) -> Board:
-        board = move_on(self, project_id, changes)
+    def note(self: Discovery, held: Board | None, changes: Any) -> Board:
+        board = move_on(self, held, changes)
         refreshed[id(board)] = time.monotonic()
         return board
 

@@ -121,6 +121,12 @@ def test_nobody_is_watched_where_the_manager_wants_no_signs_of_life() -> None:
     assert (workers.ended, workers.heard.messages) == ([], [])
 
 
+def test_a_reload_before_all_listen_makes_nobody_ready(workers: Workers) -> None:
+    workers.oversight.hear(-1, 1, RELOADING)
+    workers.oversight.look()
+    assert "READY" not in workers.heard.messages
+
+
 def test_a_reload_ends_when_the_last_has_reloaded_or_is_gone(workers: Workers) -> None:
     workers.become_ready()
     workers.oversight.hear(-1, 1, RELOADING)

@@ -336,8 +336,8 @@ class InstanceApi:
     async def _list(self, request: Request) -> Answer:
         """Nova's listing of a version, and our entries behind it."""
         answer = await self._pass_on(replace(request, method="GET") if request.method == "HEAD" else request)
-        if answer.status != 200:
-            return answer
+        if answer.status != 200 or any(name.lower() == b"content-encoding" for name, _ in answer.headers):
+            return answer  # what is packed is not added to
         assert isinstance(answer.body, bytes)
         body = b"\n".join([answer.body.rstrip(b"\n"), *(path.encode() for path in LISTED)])
         return Answer(200, body, answer.content_type, answer.headers)

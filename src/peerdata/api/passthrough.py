@@ -70,6 +70,8 @@ class BehindNova:
             self._versions = await self._nova.read_versions(headers)
             self._ask_again_at = self._clock() + VERSIONS_KEPT_S
         except (UpstreamFailed, ServerBusy) as error:
+            if error.facts.get("status") in (400, 403, 404):
+                return  # of this caller, which nova does not know; the next may be another
             LOG.warning("Nova's list of versions is not to be had, the last known one serves: %s", error)
             self._ask_again_at = self._clock() + RETRY_S
         finally:

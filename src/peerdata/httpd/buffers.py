@@ -151,7 +151,11 @@ class Unwritten:
         reader.size = size
         reader.pieces += pieces
         self._change(reader, +1)
-        return self.total > self._limit or self._accounts[reader.account].total > self._limit_of_account
+        return self.total > self._limit or self._is_over(reader.account)
+
+    def _is_over(self, account: str) -> bool:
+        """Whether one account holds too much; what is of none, which is passed on, has the limit of all alone."""
+        return bool(account) and self._accounts[account].total > self._limit_of_account
 
     def release(self, holder: Holder) -> None:
         """*holder* has nothing unwritten."""
@@ -161,7 +165,7 @@ class Unwritten:
 
     def shed(self) -> None:
         """Drop the slowest readers of each account that is over its limit; then those of the fullest accounts."""
-        over = [name for name, account in self._accounts.items() if account.total > self._limit_of_account]
+        over = [name for name in self._accounts if self._is_over(name)]
         for name in over:
             self._shed(name, self._limit_of_account)
         if self.total > self._limit:

@@ -88,7 +88,7 @@ class KeptProofs:
                 async with asyncio.timeout(READ_PATIENCE_S):
                     rows = await self._store.read(lambda connection: proofs.read(connection, [instance.uuid]))
             except (PeerdataError, TimeoutError) as error:
-                LOG.info("The store did not tell whether nova knows an instance: %s", error or "it is busy")
+                LOG.info("The store did not tell whether nova knows an instance: %s", str(error) or "it is busy")
                 return None
             row = rows.get(instance.uuid)
             # Nova may have answered meanwhile.
@@ -149,4 +149,4 @@ class KeptProofs:
                 async with asyncio.timeout(CLOSE_PATIENCE_S):
                     await self._write_all()
             except (PeerdataError, TimeoutError) as error:
-                LOG.info("What nova answered last could not be kept: %s", error or "the store is busy")
+                LOG.info("What nova answered last could not be kept: %s", str(error) or "the store is busy")

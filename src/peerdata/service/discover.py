@@ -13,6 +13,7 @@ readers cost the store one round trip.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -113,6 +114,10 @@ class Discovery:
                         _settle(late, dict.fromkeys(late, error))
                 else:
                     _settle(waiting, boards)
+        except Exception as defect:  # nobody is to wait for ever
+            lost, self._waiting = self._waiting, {}
+            _settle(lost, dict.fromkeys(lost, defect))
+            raise
         finally:
             self._asking = None
 
@@ -123,22 +128,23 @@ class Discovery:
         held = {project_id: self._boards[project_id] for project_id in project_ids if project_id in self._boards}
         known = {project_id: board.revision for project_id, board in held.items()}
         changes = await self._store.read(lambda connection: entries.read_news(connection, project_ids, known))
-        boards = {project_id: self._move_on(project_id, changes.get(project_id)) for project_id in project_ids}
-        for board in boards.values():
-            board.checked_at = version
-        # Only now: a board that made room for another of these would miss what its changes begin from.
+        # What was held is moved on, and not what is held now: it may have made room for others meanwhile, and the
+        # changes begin where it was.
+        boards = {
+            project_id: self._move_on(held.get(project_id), changes.get(project_id)) for project_id in project_ids
+        }
         for project_id, board in boards.items():
-            self._memory.use(project_id, board.size, partial(self._boards.pop, project_id))
+            board.checked_at = version
+            self._boards[project_id] = board
+            self._memory.use(project_id, board.size, partial(self._boards.pop, project_id, None))
         self._memory.report()
         metrics.CACHED_PROJECTS.set(len(self._boards))
         return boards
 
-    def _move_on(self, project_id: str, changes: Changes | None) -> Board:
-        """The project's board, with *changes*."""
+    def _move_on(self, held: Board | None, changes: Changes | None) -> Board:
+        """The board that was held of a project, or a new one, with *changes*, which begin at its revision."""
         now = self._clock()
-        board = self._boards.get(project_id)
-        if board is None:
-            board = self._boards[project_id] = Board(now)
+        board = held or Board(now)
         if changes:
             board.apply(changes, now)
         return board
@@ -155,6 +161,6 @@ def _settle(waiting: dict[str, list[asyncio.Future[Board]]], outcomes: Mapping[s
             if answer.cancelled():
                 continue
             if isinstance(outcome, Exception):
-                answer.set_exception(outcome)
+                answer.set_exception(copy.copy(outcome))  # each raise adds its own frames
             else:
                 answer.set_result(outcome)

@@ -11,6 +11,7 @@ the question, and each question begins after whoever asked. So an answer holds e
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
@@ -85,14 +86,19 @@ class OwnEntries:
                 try:
                     found = await self._store.read(partial(entries.read_instances, instances=together))
                 except Exception as error:
-                    if isinstance(error, StoreUnavailable):  # those who came meanwhile need not wait as long again
-                        waiting, self._waiting = waiting | self._waiting, {}
                     _settle(waiting, dict.fromkeys(waiting, error))
+                    if isinstance(error, StoreUnavailable):  # those who came meanwhile need not wait as long again
+                        late, self._waiting = self._waiting, {}
+                        _settle(late, dict.fromkeys(late, error))
                     continue
+                _settle(waiting, found)
                 for instance, own in found.items():
                     self._keep(instance, own, version)
                 self._memory.report()
-                _settle(waiting, found)
+        except Exception as defect:  # nobody is to wait for ever
+            lost, self._waiting = self._waiting, {}
+            _settle(lost, dict.fromkeys(lost, defect))
+            raise
         finally:
             self._asking = None
 
@@ -100,7 +106,7 @@ class OwnEntries:
         if version is None:
             return  # the store has to be asked each time
         self._kept[instance] = kept = _Kept(own, version, _size(own))
-        self._memory.use(instance, kept.size, partial(self._kept.pop, instance))
+        self._memory.use(instance, kept.size, partial(self._kept.pop, instance, None))
 
 
 def _size(own: Mapping[str, Entry]) -> int:
@@ -118,6 +124,6 @@ def _settle(
             if answer.cancelled():
                 continue
             if isinstance(outcome, Exception):
-                answer.set_exception(outcome)
+                answer.set_exception(copy.copy(outcome))  # each raise adds its own frames
             else:
                 answer.set_result(outcome)

@@ -62,7 +62,7 @@ class Rolls:
         finally:
             del self._reading[key]
         self._kept[key] = roll
-        self._memory.use(key, _size(roll), partial(self._kept.pop, key))
+        self._memory.use(key, _size(roll), partial(self._kept.pop, key, None))
         return roll
 
     async def close(self) -> None:

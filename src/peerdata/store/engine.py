@@ -32,6 +32,7 @@ it is told to wait for the others (`database.connect`, wsrep_sync_wait). That is
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import random
 import sqlite3
@@ -156,15 +157,17 @@ class Engine:
             StoreUnavailable: its file cannot be used any more.
         """
         url, patience_s = self._url, self._patience_s
-        self._reading = connect(url, busy_timeout_s=patience_s, writes=False, pool_size=self._readers_max)
-        self._writing = connect(url, busy_timeout_s=patience_s, writes=True, pool_size=self._writers)
+        reading = connect(url, busy_timeout_s=patience_s, writes=False, pool_size=self._readers_max)
         if self._path:
-            self._file = _File(self._path)
             try:
                 watching = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             except sqlite3.Error as error:
+                reading.dispose()
                 raise StoreUnavailable(f"the store's file cannot be opened: {error}") from error
+            self._file = _File(self._path)
             self._watching = watching.cursor()
+        self._reading = reading
+        self._writing = connect(url, busy_timeout_s=patience_s, writes=True, pool_size=self._writers)
         self._opened = True
 
     def _check_opened(self) -> None:
@@ -426,12 +429,14 @@ def _one_by_one(connection: Connection, works: Sequence[Work[T]]) -> list[T | Pe
 
 
 def _settle(settled: list[tuple[_Job, Any]], go_on: Callable[[], None] | None = None) -> None:
-    for job, outcome in settled:
-        if job.done.done():  # the caller has gone, or was told that it takes too long
-            continue
-        if isinstance(outcome, Exception):
-            job.done.set_exception(outcome)
-        else:
-            job.done.set_result(outcome)
-    if go_on:
-        asyncio.get_running_loop().call_soon(go_on)  # behind the callers, which have just been woken
+    try:
+        for job, outcome in settled:
+            if job.done.done():  # the caller has gone, or was told that it takes too long
+                continue
+            if isinstance(outcome, Exception):
+                job.done.set_exception(copy.copy(outcome))  # each raise adds its own frames
+            else:
+                job.done.set_result(outcome)
+    finally:
+        if go_on:
+            asyncio.get_running_loop().call_soon(go_on)  # behind the callers, which have just been woken

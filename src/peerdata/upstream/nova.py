@@ -17,7 +17,6 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -42,6 +41,9 @@ Settle = Callable[[Outcome], None]
 """Takes what came of a request: the answer, a `PeerdataError`, or the exception of a defect."""
 
 _SHOWN = str.maketrans(dict.fromkeys((*range(32), *range(127, 160)), "�"))
+
+MAX_WAITERS = 256
+"""Callers that may wait for the answer to one question: an instance that repeats a call, and no flood of one."""
 
 
 class Nova:
@@ -141,7 +143,7 @@ class Nova:
         answer = await self.ask("GET", b"/openstack", headers)
         versions = frozenset(answer.body.decode("utf-8", "replace").split())
         if answer.status != 200 or "latest" not in versions:
-            raise UpstreamFailed(f"nova did not list its versions (status {answer.status})")
+            raise UpstreamFailed(f"nova did not list its versions (status {answer.status})", status=answer.status)
         return versions
 
     async def reachable(self) -> bool:
@@ -191,6 +193,8 @@ class Nova:
         now = self._clock()
         waiter = Waiter(settle, now)
         if shared and (same := self._queue.find(caller, wire)):
+            if len(same.waiters) >= MAX_WAITERS:
+                raise ServerBusy("this instance asks nova for the same thing too often at once; wait for an answer")
             same.waiters.append(waiter)
             return same
         question = Question(method, wire, caller, project, shared, limit_s, limit_s, now, [waiter])
@@ -314,7 +318,9 @@ class Nova:
         )
         if joined:
             left_s = joined[0].since + question.patience_s - now
-            self._enter(replace(question, since=now, waiters=joined, limit_s=max(left_s, self._look_every_s)))
+            question.waiters, question.since = joined, now
+            question.limit_s = max(left_s, self._look_every_s)
+            self._enter(question)
 
 
 def document_in(answer: NovaAnswer) -> dict[str, Any] | None:

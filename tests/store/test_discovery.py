@@ -281,3 +281,17 @@ async def test_projects_that_make_room_for_each_other_in_one_question_stay_count
         assert set(boards) == {"p1", "p2", "p3"}
         memory.use("somebody else", 1, lambda: None)
     engine.close()
+
+
+async def test_a_project_without_peers_keeps_its_revision_when_it_is_read_again(
+    store_file: Path, make_engine: MakeEngine
+) -> None:
+    """Keys that are not shared move it on, and are nobody's to see."""
+    engine = WatchedEngine(store_file)
+    discovery = Discovery(engine, lambda: 0.0, Memory(1 << 20))
+    await keep(engine, ALICE, a="1")
+    assert (await discovery.read(PROJECT)).revision == 1
+    await keep(make_engine(), ZOE, a="1")  # another project's, so that the store is asked again
+    board = await discovery.read(PROJECT)
+    assert (board.revision, len(board)) == (1, 0)
+    engine.close()

@@ -144,7 +144,7 @@ class Discovery:
     def _move_on(self, held: Board | None, changes: Changes | None) -> Board:
         """The board that was held of a project, or a new one, with *changes*, which begin at its revision."""
         now = self._clock()
-        board = held or Board(now)
+        board = Board(now) if held is None else held  # one without peers is false
         if changes:
             board.apply(changes, now)
         return board

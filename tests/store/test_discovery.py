@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from peerdata.errors import StoreUnavailable
 from peerdata.model import Instance
+from peerdata.service.board import Board
 from peerdata.service.discover import Discovery
 from peerdata.service.memory import Memory
 from peerdata.store.engine import Engine
@@ -276,10 +277,10 @@ async def test_projects_that_make_room_for_each_other_in_one_question_stay_count
     engine = WatchedEngine(store_file)
     memory = Memory(1)  # what was used last stays, and nothing else
     discovery = Discovery(engine, lambda: 0.0, memory)
-    for _ in range(3):
+    for _ in range(2):  # the second time one of them is held, and leaves while the others are noted
         boards = await discovery.read_all(["p1", "p2", "p3"])
-        assert set(boards) == {"p1", "p2", "p3"}
-        memory.use("somebody else", 1, lambda: None)
+        assert {type(board) for board in boards.values()} == {Board}, "none of them is an error"
+    memory.use("somebody else", 1, lambda: None)  # what leaves now must be there to be dropped
     engine.close()
 
 
